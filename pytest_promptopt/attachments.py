@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.records.content import File, readable_size
+from pytest_promptopt.text import cut_middle
 
 #: How the bytes of each type begin.
 _MAGIC = (
@@ -174,12 +175,13 @@ def base64_of(file: File) -> str:
 def _found(path: Path, place: str, folders: Sequence[Path]) -> Path:
     tried = [folder / path for folder in folders] or [path]
     for each in tried:
-        if each.is_file():
+        if os.path.isfile(each):
             return each.resolve()
-    if any(each.is_dir() for each in tried):
+    if any(map(os.path.isdir, tried)):
         raise SettingsError(f"{place}: {path} is a folder; accepted are files")
     looked = ", ".join(dict.fromkeys(str(each.parent) for each in tried))
-    raise SettingsError(f"{place}: there is no file {path} (looked in {looked})")
+    said = cut_middle(str(path), 100)  # a file's own text may be given in the place of its path
+    raise SettingsError(f"{place}: there is no file {said} (looked in {cut_middle(looked, 300)})")
 
 
 @lru_cache(maxsize=4096)

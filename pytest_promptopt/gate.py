@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.gate_rule import BY_RATE, GateRule
 from pytest_promptopt.records import CaseResult
 from pytest_promptopt.results import PromptCheck
 
@@ -68,21 +69,34 @@ def thresholds(
 
 
 def check_prompts(
-    results: Mapping[str, Sequence[CaseResult]], thresholds: Mapping[str, Threshold]
+    results: Mapping[str, Sequence[CaseResult]],
+    thresholds: Mapping[str, Threshold],
+    rule: GateRule = BY_RATE,
+    models: tuple[str, ...] = (),
 ) -> tuple[PromptCheck, ...]:
     """What was measured for each prompt, in the order of `results`.
 
     Errored cases are counted as such and are in no rate; skipped ones are no cases at all. A case is failing
     when one of its samples failed. A prompt without any result is left out: nothing of it ran.
+
+    :param models: those that come first where several answer.
     """
     return tuple(
-        _check(prompt, tuple(cases), thresholds.get(prompt)) for prompt, cases in results.items() if cases
+        _check(prompt, tuple(cases), thresholds.get(prompt), rule, models)
+        for prompt, cases in results.items()
+        if cases
     )
 
 
-def _check(prompt: str, results: tuple[CaseResult, ...], threshold: Threshold | None) -> PromptCheck:
+def _check(
+    prompt: str,
+    results: tuple[CaseResult, ...],
+    threshold: Threshold | None,
+    rule: GateRule,
+    models: tuple[str, ...],
+) -> PromptCheck:
     least, where = (None, "") if threshold is None else (threshold.rate, threshold.where)
-    return PromptCheck.of(prompt, results, least, where)
+    return PromptCheck.of(prompt, results, least, where, rule, models)
 
 
 def all_gates_hold(checks: Iterable[PromptCheck]) -> bool:

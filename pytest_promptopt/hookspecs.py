@@ -43,6 +43,9 @@ def pytest_promptopt_resolve_model(name: str) -> Model | None:
     `pytest_promptopt.api.Model`, or None to leave the name to other plugins and to the built-in providers.
     The model gets a `Request` and returns an `Answer`, or raises `ModelError`.
 
+    A model for embeddings has ``async def embed(self, texts)``, which returns a vector (a list of numbers)
+    for each text. One that does nothing else needs no `complete`.
+
     Example::
 
         from pytest_promptopt.api import Answer

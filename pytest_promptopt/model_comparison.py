@@ -79,17 +79,14 @@ class ModelComparison:
         }
 
 
-def compare_models(checks: Sequence[PromptCheck], order: Sequence[str] = ()) -> list[ModelComparison]:
-    """For each prompt, or all prompts of a pipeline, that has the same cases under several models.
-
-    :param order: which models come first.
-    """
+def compare_models(checks: Sequence[PromptCheck]) -> list[ModelComparison]:
+    """For each prompt, or all prompts of a pipeline, that has the same cases under several models."""
     together: dict[tuple[tuple[str, str], ...], list[PromptCheck]] = {}
     for check in checks:
         if len(check.by_model) > 1:
             asked = tuple((result.case.id, result.case.model_of(check.prompt)) for result in check.results)
             together.setdefault(asked, []).append(check)
-    found = (_compare(each, order) for each in together.values())
+    found = map(_compare, together.values())
     return [each for each in found if any(difference.cases for difference in each.differences)]
 
 
@@ -98,9 +95,8 @@ def model_figures(check: PromptCheck) -> list[ModelFigures]:
     return [_figures(model, part, {check.prompt}) for model, part in check.by_model.items()]
 
 
-def _compare(checks: Sequence[PromptCheck], order: Sequence[str]) -> ModelComparison:
-    prompts, found = {check.prompt for check in checks}, checks[0].by_model
-    parts = {model: found[model] for model in (*filter(found.get, order), *found)}
+def _compare(checks: Sequence[PromptCheck]) -> ModelComparison:
+    prompts, parts = {check.prompt for check in checks}, checks[0].by_model
     rates = {model: _rates(part.results) for model, part in parts.items()}
     cases = dict.fromkeys(case for of_model in rates.values() for case in of_model)
     return ModelComparison(

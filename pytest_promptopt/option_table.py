@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pytest_promptopt.option_values import (
     Parse,
+    confidence,
     example_count,
     field_names,
     file_path,
@@ -13,10 +14,10 @@ from pytest_promptopt.option_values import (
     intercepted_hosts,
     least_points,
     model_name,
+    model_or_none,
     money,
     on_or_off,
     one_of,
-    optimizer_name,
     pass_rate,
     seconds,
     significance,
@@ -25,7 +26,16 @@ from pytest_promptopt.option_values import (
     target_models,
     whole_number,
 )
-from pytest_promptopt.settings import MAX_EXAMPLES, Accept, CacheMode, CritiqueMode
+from pytest_promptopt.settings import (
+    MAX_EXAMPLES,
+    Accept,
+    CacheMode,
+    CritiqueMode,
+    GateMode,
+    GatePopulation,
+    GateSplit,
+    Undecided,
+)
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,7 @@ OPTIONS = (
         "string",
         "MODEL",
         "Model that writes candidates, or none: only examples are tried (default: anthropic/claude-opus-5-5)",
-        optimizer_name,
+        model_or_none,
     ),
     Option(
         "judge_model",
@@ -91,6 +101,15 @@ OPTIONS = (
         "MODEL",
         "Model that grades answers for the fixture judge: provider/model, or demo",
         model_name,
+    ),
+    Option(
+        "embedding_model",
+        "embedding-model",
+        "string",
+        "MODEL",
+        "Model whose embeddings the check `similar` compares: provider/model, or demo; with none it compares "
+        "letters (default: none)",
+        model_or_none,
     ),
     Option(
         "judge_prompt",
@@ -255,6 +274,57 @@ OPTIONS = (
         "RATE",
         "Gate: each prompt must reach this pass rate; its single failing cases no longer fail the session",
         pass_rate,
+    ),
+    Option(
+        "gate",
+        "gate",
+        "string",
+        "MODE",
+        "What must reach the pass rate: the measured rate, or the interval around it, which may leave a gate "
+        "undecided (default: rate)",
+        one_of(GateMode),
+    ),
+    Option(
+        "undecided",
+        "undecided",
+        "string",
+        "WHAT",
+        "What an undecided gate does to the session: fail or pass (default: fail)",
+        one_of(Undecided),
+    ),
+    Option(
+        "gate_confidence",
+        None,
+        "float",
+        "SHARE",
+        "Confidence of a gate's interval, from 0.5 to below 1 (default: 0.95)",
+        confidence,
+    ),
+    Option(
+        "gate_population",
+        None,
+        "string",
+        "WHAT",
+        "What a gate's interval is about: answers (these cases, asked again) or cases (others of their kind) "
+        "(default: answers)",
+        one_of(GatePopulation),
+    ),
+    Option(
+        "gate_split",
+        None,
+        "string",
+        "WHICH",
+        "The cases that decide a gate: all or heldout (default: all)",
+        one_of(GateSplit),
+    ),
+    Option(
+        "gate_partial",
+        "gate-partial",
+        "string",
+        "SWITCH",
+        "Decide gates also where -k, -m, --lf or the name of a test leaves cases out: on or off "
+        "(default: off)",
+        on_or_off,
     ),
     Option(
         "least_gain",

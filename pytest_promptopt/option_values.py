@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.settings import MAX_EXAMPLES, NO_OPTIMIZER, Intercept
+from pytest_promptopt.settings import MAX_EXAMPLES, NO_MODEL, Intercept
 
 Parse = Callable[[str, str], object]
 
@@ -76,6 +76,13 @@ def pass_rate(name: str, text: str) -> float:
     return parse_rate(text, name=name)
 
 
+def confidence(name: str, text: str) -> float:
+    rate = pass_rate(name, text)
+    if not 0.5 <= rate < 1:
+        raise SettingsError(f"{name}: {text!r} is not a confidence from 0.5 to below 1, such as 0.95 or 99%")
+    return rate
+
+
 def model_name(name: str, text: str) -> str:
     from pytest_promptopt.models.registry import canonical_name
 
@@ -96,8 +103,8 @@ def target_models(name: str, text: str) -> str | tuple[str, ...]:
     return names if len(names) > 1 else names[0]
 
 
-def optimizer_name(name: str, text: str) -> str:
-    return text if text == NO_OPTIMIZER else model_name(name, text)
+def model_or_none(name: str, text: str) -> str:
+    return text if text == NO_MODEL else model_name(name, text)
 
 
 def one_of(accepted: type[StrEnum]) -> Parse:

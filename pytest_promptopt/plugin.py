@@ -87,7 +87,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
             list_runs(config.rootpath, sys.stdout)
             return pytest.ExitCode.OK
         if imported is not None:
-            import_cases(config.invocation_params.dir / imported, config.rootpath, sys.stdout)
+            import_cases(config.invocation_params.dir / imported, options.read_settings(config), sys.stdout)
             return pytest.ExitCode.OK
         done = restore_run(config.option.promptopt_restore, config.rootpath, sys.stdout)
     except (PromptoptError, OSError) as error:
@@ -118,7 +118,8 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     if ending in file_endings.FOREIGN and _is_foreign_suite(file_path, parent):
         from pytest_promptopt.pytest_engine.foreign_case_files import foreign_file
 
-        return foreign_file(file_path, parent)
+        embedder = parent.config.stash[settings_key].embedder
+        return foreign_file(file_path, parent, embedding_model=embedder)
     if prompt is None or ending not in file_endings.TABLES or not parent.session.isinitpath(file_path):
         return None
     from pytest_promptopt.pytest_engine.case_files import CaseTableFile

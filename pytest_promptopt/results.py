@@ -5,12 +5,20 @@ Frozen and plain as the records that it is made of.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
-from pytest_promptopt.records import EPSILON, CaseResult, FlakyCase, Role, Spend, Split, pass_rate
-from pytest_promptopt.statistics import SIGN_TEST, PairedTest, sign_test
+from pytest_promptopt.gate_rule import BY_RATE, GateDecision, GateRule, decide
+from pytest_promptopt.records import CaseResult, FlakyCase, Role, Spend, Split, pass_rate
+from pytest_promptopt.statistics import (
+    SIGN_TEST,
+    PairedTest,
+    effective_cases,
+    sign_test,
+    wilson_interval,
+)
 
 
 class CandidateVerdict(StrEnum):
@@ -130,6 +138,8 @@ class SplitScore:
     :param unverified: how many further cases the text after was not run on; no figure counts them.
     :param examples: how many further cases stand in either text as examples; no figure counts them either.
     :param tested: what chance explains of the changes of the rates; None where `fixed` and `broken` tell.
+    :param effective: how many cases of one weight say as much as those in the rates, which may have several;
+        None for as many as there are.
     """
 
     split: Split
@@ -144,6 +154,12 @@ class SplitScore:
     unverified: int = 0
     examples: int = 0
     tested: PairedTest | None = None
+    effective: float | None = None
+
+    def interval(self, rate: float) -> tuple[float, float]:
+        """The 95 % interval of one of its rates."""
+        cases = self.cases - self.errored if self.effective is None else self.effective
+        return wilson_interval(rate, cases)
 
     @property
     def chance(self) -> PairedTest:
@@ -336,6 +352,7 @@ class PromptCheck:
 
     :param rate: mean of the rates of its counted cases, by their weights; None when there is none.
     :param results: every case that ran, of every split.
+    :param models: those that come first where several answer; workers tell of cases in any order.
     """
 
     prompt: str
@@ -346,10 +363,18 @@ class PromptCheck:
     results: tuple[CaseResult, ...]
     min_pass_rate: float | None = None
     where: str = ""
+    rule: GateRule = BY_RATE
+    models: tuple[str, ...] = ()
 
     @classmethod
     def of(
-        cls, prompt: str, results: tuple[CaseResult, ...], min_pass_rate: float | None = None, where: str = ""
+        cls,
+        prompt: str,
+        results: tuple[CaseResult, ...],
+        min_pass_rate: float | None = None,
+        where: str = "",
+        rule: GateRule = BY_RATE,
+        models: tuple[str, ...] = (),
     ) -> PromptCheck:
         """The figures of these results."""
         errored = sum(result.errored for result in results)
@@ -362,7 +387,15 @@ class PromptCheck:
             results=results,
             min_pass_rate=min_pass_rate,
             where=where,
+            rule=rule,
+            models=models,
         )
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of its rate."""
+        weights = (result.case.weight for result in self.results if result.rate is not None)
+        return wilson_interval(self.rate or 0.0, effective_cases(weights))
 
     @property
     def weighted(self) -> bool:
@@ -372,17 +405,33 @@ class PromptCheck:
     @property
     def by_model(self) -> Mapping[str, PromptCheck]:
         """The same figures for each model that answers its cases, each with the gate of the prompt."""
-        found: dict[str, list[CaseResult]] = {}
+        found: dict[str, list[CaseResult]] = {model: [] for model in self.models}
         for result in self.results:
             found.setdefault(result.case.model_of(self.prompt), []).append(result)
-        gate = self.min_pass_rate, self.where
-        return {model: PromptCheck.of(self.prompt, tuple(some), *gate) for model, some in found.items()}
+        return {model: self._part(some) for model, some in found.items() if some}
 
-    @property
+    @cached_property
     def by_gate(self) -> Mapping[str, PromptCheck]:
-        """What has to hold the gate: each of several models by its name, or all cases together."""
+        """What has to hold the gate: each of several models by its name, or all cases together.
+
+        Where held-out cases decide alone, only these.
+        """
         parts = self.by_model
-        return parts if len(parts) > 1 else {"": self}
+        return {
+            model: part._part([result for result in part.results if self.rule.counts(result)])
+            for model, part in (parts if len(parts) > 1 else {"": self}).items()
+        }
+
+    def _part(self, results: Iterable[CaseResult]) -> PromptCheck:
+        gate = self.min_pass_rate, self.where, self.rule
+        return PromptCheck.of(self.prompt, tuple(results), *gate, self.models)
+
+    @cached_property
+    def decision(self) -> GateDecision | None:
+        """What the gate says of just these results; None without a threshold or when all were skipped."""
+        if self.min_pass_rate is None or (self.results and not self.cases):
+            return None
+        return decide(self.results, self.min_pass_rate, self.rule)
 
     @property
     def held(self) -> bool | None:
@@ -390,9 +439,6 @@ class PromptCheck:
 
         Cases without evidence never hold.
         """
-        if self.min_pass_rate is None or not self.cases:
-            return None
-        parts = self.by_gate
-        if len(parts) > 1:
-            return all(part.held is not False for part in parts.values())
-        return self.rate is not None and self.rate >= self.min_pass_rate - EPSILON
+        decisions = [part.decision for part in self.by_gate.values()]
+        made = [decision.verdict for decision in decisions if decision is not None]
+        return all(map(self.rule.holds, made)) if made else None

@@ -14,8 +14,9 @@ DEFAULT_OPTIMIZER_MODEL = "anthropic/claude-opus-5-5"
 #: collected and has no other way to it.
 ROOTS: list[Path] = []
 
-#: In the place of an optimizer model: nobody writes, only examples drawn from training cases are tried.
-NO_OPTIMIZER = "none"
+#: In the place of a model that nobody is to ask. Without an optimizer model nobody writes, and only examples
+#: drawn from training cases are tried; without an embedding model texts are compared by their letters.
+NO_MODEL = "none"
 
 
 def home_of(rootdir: Path) -> Path:
@@ -58,6 +59,38 @@ class Accept(StrEnum):
     BEST = "best"
 
 
+class GateMode(StrEnum):
+    """What is held against the threshold: the measured `RATE`, or the `INTERVAL` around it."""
+
+    RATE = "rate"
+    INTERVAL = "interval"
+
+
+class GatePopulation(StrEnum):
+    """What a rate is about, and so what is random about it.
+
+    `ANSWERS`: these very cases; only the model's answers differ from time to time. `CASES`: all the cases
+    that these were drawn from.
+    """
+
+    ANSWERS = "answers"
+    CASES = "cases"
+
+
+class GateSplit(StrEnum):
+    """Which cases decide."""
+
+    ALL = "all"
+    HELDOUT = "heldout"
+
+
+class Undecided(StrEnum):
+    """What a gate does that cannot be decided."""
+
+    FAIL = "fail"
+    PASS = "pass"
+
+
 @dataclass(frozen=True)
 class Intercept:
     """Which requests of the code under test are handled: those to a language model, unless said otherwise.
@@ -97,6 +130,12 @@ class Settings:
     :param alpha: a change counts as shown from this p-value down.
     :param prompt: the path of the prompt file of the tables that the command line names.
     :param examples: how many training cases may stand in a prompt as examples at most; 0 for none.
+    :param embedding_model: whose vectors of two texts say how similar they are; `NO_MODEL` has their letters
+        compared.
+    :param gate: what is held against a pass rate that a prompt must reach; `undecided` what becomes of a gate
+        whose interval holds it.
+    :param gate_confidence: of that interval; `gate_population` what it is about, `gate_split` the cases that
+        decide; `gate_partial` whether they do where the command line has only some of them run.
     :param judge_prompt: the path of the judge's prompt file, from `rootdir`; None for the package's own.
     :param judge_labels: paths, from `rootdir`, of files with answers and what people say of them.
     :param trust_judge: whether a judge decides that was not shown to be right.
@@ -133,9 +172,16 @@ class Settings:
     no_regressions: bool = False
     cache: CacheMode = CacheMode.USE
     min_pass_rate: float | None = None
+    gate: GateMode = GateMode.RATE
+    gate_confidence: float = 0.95
+    gate_population: GatePopulation = GatePopulation.ANSWERS
+    gate_split: GateSplit = GateSplit.ALL
+    undecided: Undecided = Undecided.FAIL
+    gate_partial: bool = False
     split: tuple[float, float, float] | None = None
     reports: tuple[Path, ...] = ()
     judge_model: str | None = None
+    embedding_model: str = NO_MODEL
     judge_prompt: str | None = None
     judge_labels: tuple[str, ...] = ()
     judge_threshold: float = JUDGE_THRESHOLD
@@ -156,7 +202,12 @@ class Settings:
     @property
     def writing(self) -> bool:
         """Whether a model is asked for candidates."""
-        return self.optimizer_model != NO_OPTIMIZER
+        return self.optimizer_model != NO_MODEL
+
+    @property
+    def embedder(self) -> str | None:
+        """Whose embeddings are compared; None where letters are."""
+        return None if self.embedding_model == NO_MODEL else self.embedding_model
 
     @property
     def optimizing(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
@@ -176,8 +176,16 @@ def repeated_gain_p(gain: float, rounds: int) -> float:
     return math.exp(-gain * (rounds - 1)) if gain > 0 and rounds > 0 else 1.0
 
 
-def wilson_interval(rate: float, cases: int) -> tuple[float, float]:
+def effective_cases(weights: Iterable[float]) -> float:
+    """How many cases of one weight say as much of a rate as these do (Kish, Survey Sampling, 1965)."""
+    known = [*weights]
+    return math.fsum(known) ** 2 / math.fsum(weight * weight for weight in known) if known else 0.0
+
+
+def wilson_interval(rate: float, cases: float) -> tuple[float, float]:
     """The 95 % interval of a pass rate over `cases` cases (Wilson, JASA 22, 1927); (0, 1) without a case.
+
+    :param cases: of weighted ones the `effective_cases`.
 
     With rates between 0 and 1 per case (samples, subtests) it is on the wide side.
     """

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 #: Characters of a quoted value inside a sentence: enough for a label or a short sentence, one terminal line.
 MAX_QUOTE = 80
@@ -50,6 +50,15 @@ def did_you_mean(word: str, known: Sequence[str], *, otherwise: str = "") -> str
     return f"did you mean `{near[0]}`?" if near else otherwise or f"accepted: {', '.join(known)}"
 
 
+def unused_name(name: str, used: Container[str]) -> str:
+    """`name`, with a number behind it where it is one of those that are `used`."""
+    found, number = name, 1
+    while found in used:
+        number += 1
+        found = f"{name}-{number}"
+    return found
+
+
 def cut_end(text: str, limit: int, *, mark: str = "…") -> str:
     """`text` of at most `limit` characters; one that is cut ends with `mark`."""
     return text if len(text) <= limit else text[: limit - len(mark)] + mark
@@ -79,6 +88,21 @@ def json_text(value: object) -> str:
     :raises TypeError, ValueError, RecursionError: as `json.dumps` does.
     """
     return json.dumps(value, ensure_ascii=False)
+
+
+def value_of_json(text: str, **options: Any) -> Any:
+    """The value of a JSON text. Raises `ValueError`, also for ``NaN`` and ``Infinity``, which Python accepts.
+
+    :param options: of `json.loads`.
+    """
+    try:
+        return json.loads(text, parse_constant=_no_json, **options)
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+
+
+def _no_json(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no value of JSON")
 
 
 def value_text(value: Any) -> str:

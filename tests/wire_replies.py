@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Body = dict[str, Any]
@@ -23,11 +23,20 @@ def reply(path: str, text: str) -> Body | None:
         said = {"message": {"role": "assistant", "content": [{"text": text}]}}
         usage = {"inputTokens": 10, "outputTokens": 5, "totalTokens": 15}
         return {"output": said, "stopReason": "end_turn", "usage": usage}
-    if path.endswith("/embeddings"):
-        data = [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}]
-        usage = {"prompt_tokens": 3, "total_tokens": 3}
-        return {"object": "list", "model": "text-embedding-3-small", "data": data, "usage": usage}
     return None
+
+
+def embeddings(body: Mapping[str, Any], vector: Callable[[str], Sequence[float]]) -> Body:
+    """A vector for each text of the request, three tokens each."""
+    given = body["input"]
+    texts = given if isinstance(given, list) else [given]
+    data = [
+        {"object": "embedding", "index": index, "embedding": list(vector(text))}
+        for index, text in enumerate(texts)
+    ]
+    tokens = 3 * len(texts)
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return {"object": "list", "model": body["model"], "data": data, "usage": usage}
 
 
 def responses(text: str) -> Body:

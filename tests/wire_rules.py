@@ -174,4 +174,14 @@ def _openai_part(index: int, part: Body) -> Iterator[str]:
 
 
 #: By the end of the address: what another provider takes is not known here.
-_RULES: Mapping[str, Callable[[Body], Iterator[str]]] = {"/messages": _claude, "/chat/completions": _openai}
+def _embeddings(body: Body) -> Iterator[str]:
+    texts = body["input"] if isinstance(body["input"], list) else [body["input"]]
+    if not texts or "" in texts:
+        yield "'$.input' is invalid. Please check the API reference."
+
+
+_RULES: Mapping[str, Callable[[Body], Iterator[str]]] = {
+    "/messages": _claude,
+    "/chat/completions": _openai,
+    "/embeddings": _embeddings,
+}

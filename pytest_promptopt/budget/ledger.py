@@ -14,7 +14,7 @@ from pytest_promptopt.budget.billing import answer_bound, unbounded_parameter
 from pytest_promptopt.budget.shared_totals import SharedTotals, charge, get, outstanding, put, spend_of, total
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.records import Answer, Request, Role, Spend, Usage
-from pytest_promptopt.records.content import File
+from pytest_promptopt.records.content import File, Thought
 from pytest_promptopt.unpatched import os, time
 
 #: Length of an answer where the request names none and nobody knows the most that its model can give; under a
@@ -60,9 +60,12 @@ class Price:
 def input_bound(request: Request) -> int:
     """The most tokens that `request` can be counted as: a token is never shorter than a byte."""
     texts = [message.content for message in request.messages]
-    overhead = TOKENS_PER_MESSAGE * (1 + len(texts)) + sum(
+    parts = [part for message in request.messages for part in message.parts]
+    overhead = TOKENS_PER_MESSAGE * (1 + len(texts) + len(parts)) + sum(
         _file_bound(file, request.model) for file in request.files
     )
+    # Nobody reads them in a turn, but they are sent back and billed.
+    texts += [each.text + each.signature + each.redacted for each in parts if isinstance(each, Thought)]
     for extra in (request.response_schema, request.parameters, request.tools):
         if extra:
             texts.append(dumps(extra))
@@ -71,11 +74,16 @@ def input_bound(request: Request) -> int:
 
 
 def _file_bound(file: File, model: str) -> int:
-    """The most tokens that a file can be counted as: a text by its bytes, anything else by what is known."""
+    """The most tokens that a file can be counted as: a text by its bytes, anything else by what is known.
+
+    Nobody knows the size of a document that the provider fetches.
+    """
     if file.kind == "image":
         return TOKENS_PER_CLAUDE_IMAGE if model.startswith("anthropic/") else TOKENS_PER_IMAGE
     if file.media_type == "text/plain":
         return file.size
+    if not file.size:
+        return MOST_PER_DOCUMENT
     pages = max(1, file.size // BYTES_PER_PAGE)
     return min(MOST_PER_DOCUMENT, pages * TOKENS_PER_PAGE)
 

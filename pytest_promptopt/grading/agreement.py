@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import random
 from bisect import bisect_left
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import accumulate
+
+from pytest_promptopt.rate_interval import at_least, clopper_pearson
 
 #: Half of what a two-sided 95 % interval leaves out.
 TAIL = 0.025
@@ -83,21 +84,8 @@ def proportion(count: int, of: int) -> Estimate:
     """A share with its exact interval (Clopper & Pearson, Biometrika 26, 1934)."""
     if of == 0:
         return Estimate(0.0, 0.0, 1.0, "nothing counted")
-    low = _solved(lambda p: at_least(count, of, p) - TAIL) if count else 0.0
-    high = _solved(lambda p: TAIL - at_most(count, of, p)) if count < of else 1.0
-    return Estimate(count / of, low, high, "Clopper-Pearson")
-
-
-def at_least(count: int, of: int, chance: float) -> float:
-    """The chance of `count` or more successes in `of` trials."""
-    if count > of:
-        return 0.0
-    return _beta_share(chance, count, of - count + 1) if count > 0 else 1.0
-
-
-def at_most(count: int, of: int, chance: float) -> float:
-    """The chance of `count` or fewer successes in `of` trials."""
-    return 1.0 if count >= of else _beta_share(1 - chance, of - count, count + 1)
+    interval = clopper_pearson(count, of, 2 * TAIL)
+    return Estimate(count / of, interval.low, interval.high, interval.method)
 
 
 def enough_for_share(count: int, of: int, floor: float) -> int | None:
@@ -180,38 +168,3 @@ def _cumulated(of: int, chance: float) -> list[float]:
         for k in range(of)
     )
     return [*accumulate(map(math.exp, logs))]
-
-
-def _solved(rising: Callable[[float], float]) -> float:
-    """Where a function that rises from below 0 to above it is 0, from 0 to 1."""
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (low, middle) if rising(middle) > 0 else (middle, high)
-    return (low + high) / 2
-
-
-def _beta_share(x: float, a: int, b: int) -> float:
-    """The regularized incomplete beta function, by its continued fraction (Lentz 1976; Abramowitz & Stegun
-    26.5.8): the tail of a binomial without a sum over its terms."""
-    if x <= 0 or x >= 1:
-        return float(x >= 1)
-    if x > (a + 1) / (a + b + 2):
-        return 1 - _beta_share(1 - x, b, a)
-    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    tiny = 1e-300
-    c, d, result = 1.0, 0.0, 1.0
-    for step in range(10_000):
-        half = step // 2
-        if step == 0:
-            term = 1.0
-        elif step % 2:
-            term = -(a + half) * (a + b + half) * x / ((a + 2 * half) * (a + 2 * half + 1))
-        else:
-            term = half * (b - half) * x / ((a + 2 * half - 1) * (a + 2 * half))
-        d = 1 / ((1 + term * d) or tiny)
-        c = (1 + term / c) or tiny
-        result *= c * d
-        if step and abs(1 - c * d) < 1e-14:
-            break
-    return math.exp(log_front) * (result - 1) / a

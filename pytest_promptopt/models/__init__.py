@@ -16,7 +16,8 @@ class Model(Protocol):
     time.
 
     It may also have ``async def connect(self) -> None``, awaited once before its first call and while no test
-    runs: the place to import and to read the environment.
+    runs: the place to import and to read the environment. A model that makes embeddings has ``async def
+    embed(self, texts: Sequence[str])``, which returns a vector for each text, or raises `ModelError`.
     """
 
     async def complete(self, request: Request) -> Answer:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from dataclasses import astuple, replace
+from json import dumps
 from typing import Any
 
 from pytest_promptopt.errors import ErrorKind, ModelError
@@ -44,6 +46,8 @@ def validated_answer(answer: Any, request: Request, seconds: float) -> Answer:
     calls: Any = answer.tool_calls
     if not isinstance(calls, list | tuple) or not all(isinstance(call, ToolCall) for call in calls):
         raise _mistake(request.model, f"an Answer whose tool_calls are {calls!r}, and no ToolCalls"[:300])
+    for call in calls:
+        _check_call(call, request.model)
     usage = usage_of(*astuple(answer.usage)) if isinstance(answer.usage, Usage) else None
     # A cost is mostly reckoned from the counters: if those are wrong, so is it.
     cost = _amount(answer.cost) if answer.usage is None or usage is not None else None
@@ -123,6 +127,19 @@ def _amount(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if 0 <= value <= MOST_DOLLARS else None
+
+
+def _check_call(call: Any, model: str) -> None:
+    """Raises `ModelError` (DEFECT) unless the arguments of a call are a JSON object, and its name a text."""
+    texts = [call.name, call.id, call.unreadable]
+    try:
+        told = all(isinstance(text, str) for text in texts) and isinstance(call.arguments, Mapping)
+        dumps(dict(call.arguments) if told else None)
+    except (TypeError, ValueError, RecursionError):
+        told = False
+    if not told:
+        said = f"ToolCall({call.name!r}, {call.arguments!r})"[:200]
+        raise _mistake(model, f"{said}, whose arguments are no JSON object, or whose name is no str")
 
 
 def _mistake(model: str, what: str) -> ModelError:

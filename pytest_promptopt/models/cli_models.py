@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -44,16 +45,35 @@ _LEFT_OUT = frozenset(
 
 
 @dataclass(frozen=True)
-class ClaudeCode:
-    """https://code.claude.com/docs/en/cli-reference"""
+class Program(ABC):
+    """A command, and how it is asked.
 
-    name: str = "claude-cli"
-    command: str = "claude"
-    install: str = "install Claude Code (https://code.claude.com/docs/en/setup)"
-    login: str = "run `claude` once and log in"
+    :param name: of the model that it is; `command` is what stands on PATH.
+    :param install: how to get the command; `login` how it gets an account. Parts of a sentence.
+    """
 
+    name: str
+    command: str
+    install: str
+    login: str
+
+    @abstractmethod
     def arguments(self, model: str, system: str, schema: Mapping[str, Any] | None, folder: Path) -> list[str]:
         """What the command is called with; may write files into `folder`."""
+
+    @abstractmethod
+    def prompt(self, system: str, turns: str) -> str:
+        """What it reads from its standard input."""
+
+    @abstractmethod
+    def read(self, output: str) -> CliReply:
+        """What it has printed. Raises `NoReply`."""
+
+
+class ClaudeCode(Program):
+    """https://code.claude.com/docs/en/cli-reference"""
+
+    def arguments(self, model: str, system: str, schema: Mapping[str, Any] | None, folder: Path) -> list[str]:
         return [
             "-p",
             *("--output-format", "json"),
@@ -67,22 +87,14 @@ class ClaudeCode:
         ]
 
     def prompt(self, system: str, turns: str) -> str:
-        """What it reads from its standard input."""
         return turns if _fits(system) else f"{system}\n\n{turns}"
 
     def read(self, output: str) -> CliReply:
-        """What it has printed. Raises `NoReply`."""
         return read_claude(output)
 
 
-@dataclass(frozen=True)
-class Codex:
+class Codex(Program):
     """https://developers.openai.com/codex/noninteractive"""
-
-    name: str = "codex-cli"
-    command: str = "codex"
-    install: str = "install the Codex CLI (https://developers.openai.com/codex/cli)"
-    login: str = "run `codex login`"
 
     def arguments(self, model: str, system: str, schema: Mapping[str, Any] | None, folder: Path) -> list[str]:
         wanted = []
@@ -118,7 +130,20 @@ class Codex:
         return read_codex(output)
 
 
-PROGRAMS: Mapping[str, ClaudeCode | Codex] = {each.name: each for each in (ClaudeCode(), Codex())}
+_CLAUDE = ClaudeCode(
+    "claude-cli",
+    "claude",
+    install="install Claude Code (https://code.claude.com/docs/en/setup)",
+    login="run `claude` once and log in",
+)
+_CODEX = Codex(
+    "codex-cli",
+    "codex",
+    install="install the Codex CLI (https://developers.openai.com/codex/cli)",
+    login="run `codex login`",
+)
+
+PROGRAMS: Mapping[str, Program] = {each.name: each for each in (_CLAUDE, _CODEX)}
 
 
 def _fits(argument: str) -> bool:

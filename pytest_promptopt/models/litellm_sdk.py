@@ -8,7 +8,7 @@ import os
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -17,6 +17,7 @@ from pytest_promptopt.budget.ledger import Price
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.answer_validation import usage_of
 from pytest_promptopt.models.chat_forms import openai_messages
+from pytest_promptopt.models.embedding import Embeddings
 from pytest_promptopt.models.event_loop_thread import run_in_daemon_thread
 from pytest_promptopt.models.file_descriptors import ran_out_of_descriptors
 from pytest_promptopt.models.listed_prices import bills_more, token_price
@@ -39,6 +40,17 @@ _STOP_REASONS = {
     "length": StopReason.MAX_TOKENS,
     "content_filter": StopReason.REFUSAL,
 }
+
+
+class _Zero(int):
+    """A number 0 that is true."""
+
+    def __bool__(self) -> bool:
+        return True
+
+
+#: For embeddings litellm takes a plain 0 for none given, and has the SDK ask up to three times, uncounted.
+_NO_RETRIES = _Zero()
 
 
 class _Silence:
@@ -102,14 +114,16 @@ def _is_of_litellm(entry: Any) -> bool:
     return any(part in text for part in ("protected namespace", "attribute on the instance", "ReadOnly"))
 
 
-def litellm_price(model: str, tokens: int) -> Price | None:
+def litellm_price(model: str, tokens: int, *, answers: bool = True) -> Price | None:
     """The price in litellm's own map for an input of `tokens`; None when it has none. Imports litellm.
 
     None too where tokens are not all that is billed.
+
+    :param answers: whether tokens come back, too: no embeddings.
     """
     info = _model_info(model)
     listed = import_litellm().model_cost.get(info.get("key"), {})  # it hands on only what it uses itself
-    return None if bills_more(listed, model) else token_price(info, tokens)
+    return None if bills_more(listed, model) else token_price(info, tokens, answers=answers)
 
 
 def litellm_longest(model: str) -> int | None:
@@ -163,6 +177,28 @@ class LitellmModel:
         except Exception as error:  # its exceptions have no common base, and print keys
             raise self._mapped(error) from None
         return self._answer(request, reply, time.perf_counter() - started)
+
+    async def embed(self, texts: Sequence[str]) -> Embeddings:
+        """A vector for each of `texts`. Raises `ModelError`."""
+        await self.connect()
+        try:
+            with _silence:
+                reply = await self._litellm.aembedding(
+                    model=self.model,
+                    input=list(texts),
+                    max_retries=_NO_RETRIES,
+                    num_retries=0,
+                    drop_params=False,
+                )
+        except Exception as error:
+            raise self._mapped(error) from None
+        try:
+            vectors = tuple(tuple(map(float, row["embedding"])) for row in reply.data)
+        except (TypeError, ValueError, KeyError):
+            raise self._error(ErrorKind.MALFORMED, "the reply has no vectors") from None
+        usage = _usage(getattr(reply, "usage", None))
+        cost = getattr(reply, "_hidden_params", {}).get("response_cost") or None
+        return Embeddings(vectors, usage, None if usage is None else cost)
 
     async def aclose(self) -> None:
         litellm, self._litellm = self._litellm, None

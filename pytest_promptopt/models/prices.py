@@ -79,4 +79,4 @@ def price_of(request: Request) -> Price | None:
         return None
     from pytest_promptopt.models.litellm_sdk import litellm_price
 
-    return litellm_price(request.model, input_bound(request))
+    return litellm_price(request.model, input_bound(request), answers=not request.embeds)

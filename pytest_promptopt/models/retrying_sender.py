@@ -25,6 +25,7 @@ from pytest_promptopt.models.answer_limits import (
 )
 from pytest_promptopt.models.answer_validation import error_words, validated_answer, validated_error
 from pytest_promptopt.models.concurrency_limiter import ConcurrencyLimiter, Slot
+from pytest_promptopt.models.embedding import embedded
 from pytest_promptopt.models.event_loop_thread import run_in_daemon_thread
 from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.models.secret_redaction import remember_secrets
@@ -98,7 +99,9 @@ class RetryingSender:
         """Why `request` need not be sent: after this error no call to its model can succeed."""
         if not self._hopeless:
             return None
-        return self._hopeless.get(_server_of(request)) or self._hopeless.get(_settings(request))
+        found = self._hopeless.get(_server_of(request)) or self._hopeless.get(_settings(request))
+        # Whoever cannot be asked anything can make no embeddings either.
+        return found or (self._hopeless.get(request.model) if request.embeds else None)
 
     def lost(self) -> bool:
         """Whether there is a model that is asked no more."""
@@ -254,7 +257,8 @@ class RetryingSender:
         loop.call_soon(waited.set)
         try:
             async with self._timeouts.attempt(pending.kind, seconds, hangs=hangs):
-                answer: object = await model.complete(bounds.sent)
+                sent = bounds.sent
+                answer: object = await (embedded(model, sent) if sent.embeds else model.complete(sent))
             answer = validated_answer(answer, pending.request, loop.time() - started)
             end = partial(self._ledger.settle, answer=answer)
             if bounds.added is not None and answer.stop_reason == StopReason.MAX_TOKENS:
@@ -322,7 +326,12 @@ def _check_sendable(request: Request) -> None:
 
 
 def _server_of(request: Request) -> str:
-    """Who answers: a model, for a request of the application's own at the address that it was sent to."""
+    """Who answers: a model, for a request of the application's own at the address that it was sent to.
+
+    A model that makes no embeddings may answer all the same.
+    """
+    if request.embeds:
+        return f"{request.model} (embeddings)"
     return request.model if request.wire is None else f"{request.model} at {request.wire.url}"
 
 

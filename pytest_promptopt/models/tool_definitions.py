@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import cache, lru_cache
-from json import dumps
+from json import dumps, loads
 from typing import Any, get_type_hints
 
 from pytest_promptopt.errors import SettingsError
@@ -88,9 +88,9 @@ def _tool(given: object, place: str) -> Tool:
     if isinstance(given, Mapping):
         tool = _of_mapping(given, place)
     elif isinstance(given, type) and callable(getattr(given, "model_json_schema", None)):
-        tool = _of_model(given)
+        tool = _of_code(_of_model, given, place)
     elif callable(given) and not isinstance(given, type):
-        tool = _of_function(given, place)
+        tool = _of_code(_described_function, given, place)
     else:
         raise SettingsError(f"{place} is no tool, got {given!r}; {FORMS}")
     if not _NAME.fullmatch(tool["name"]):
@@ -102,10 +102,11 @@ def _tool(given: object, place: str) -> Tool:
             f"{place} ({tool['name']}): its parameters must be of type 'object', got {kind!r}"
         )
     try:
-        dumps(tool, allow_nan=False)
+        # A copy: nobody who has the tool can change what a test has given, or what is kept for further calls.
+        copy: Tool = loads(dumps(tool, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise SettingsError(f"{place} ({tool['name']}) must be JSON: {error}") from None
-    return tool
+    return copy
 
 
 def _of_mapping(given: Mapping[str, Any], place: str) -> Tool:
@@ -146,10 +147,11 @@ def _of_model(given: Any) -> Tool:
     return _made(given.__name__, inspect.cleandoc(doc or ""), schema)
 
 
-def _of_function(given: Callable[..., Any], place: str) -> Tool:
+def _of_code(described: Callable[[Any], Tool], given: Any, place: str) -> Tool:
+    """A function or a class as `described` reads it. Raises `SettingsError` that says where it stands."""
     try:
-        return _described_function(given)
-    except (NameError, TypeError, ValueError) as error:
+        return described(given)
+    except Exception as error:  # hints are code of the user's, and whatever that raises makes it no tool
         name = getattr(given, "__name__", type(given).__name__)
         code = getattr(inspect.unwrap(given), "__code__", None)
         where = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
@@ -161,15 +163,11 @@ def _of_function(given: Callable[..., Any], place: str) -> Tool:
 def _described_function(given: Callable[..., Any]) -> Tool:
     """A function as a tool: its hints are the schema, its docstring says what it and each parameter is."""
     from pydantic import create_model
-    from pydantic.errors import PydanticUserError
 
     hints, signature = get_type_hints(given, include_extras=True), inspect.signature(given)
     text, about = described_parameters(inspect.getdoc(given) or "", signature.parameters)
-    try:
-        fields: dict[str, Any] = dict(_fields(signature, hints, about))
-        schema = create_model(given.__name__, **fields).model_json_schema()
-    except PydanticUserError as error:
-        raise TypeError(str(error)) from None
+    fields: dict[str, Any] = dict(_fields(signature, hints, about))
+    schema = create_model(given.__name__, **fields).model_json_schema()
     return _made(given.__name__, text, _without_titles(schema))
 
 

@@ -10,7 +10,7 @@ from pytest_promptopt.optimizer.label_rates import balanced_accuracy
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.records import EPSILON, CaseResult, Split, pass_rate
 from pytest_promptopt.results import SplitScore
-from pytest_promptopt.statistics import paired_test
+from pytest_promptopt.statistics import effective_cases, paired_test
 
 #: From this pass rate on, a candidate that is only as good may replace the incumbent: another text with the
 #: same rate is a new start for the search. Below it, being as good is likely chance.
@@ -221,6 +221,7 @@ def score_split(
         unverified=unverified,
         examples=left_out,
         tested=paired_test(paired.changes),
+        effective=effective_cases(r.case.weight for r in latest if r.rate is not None),
     )
 
 

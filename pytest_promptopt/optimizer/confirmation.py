@@ -407,7 +407,10 @@ class ConfirmationTest:
 
 def _is_single_fresh_answer(result: CaseResult) -> bool:
     """Whether it can be one side of a pair: a single answer that no earlier run has seen."""
-    return len(result.outcomes) == 1 and not any(call.cached for call in result.outcomes[0].all_calls)
+    if len(result.outcomes) != 1:
+        return False
+    # An embedding is the same every time, so one that is known is no answer that was seen before.
+    return not any(call.cached for call in result.outcomes[0].all_calls if not call.embeds)
 
 
 def explain_unconfirmed(confirmation: Confirmation) -> str:

@@ -117,7 +117,8 @@ def why_no_better_judge(found: LabelVerdicts, alpha: float) -> str:
 def why_unjudged(before: Sequence[CaseResult], after: Sequence[CaseResult], alpha: float) -> str:
     """Why answers without a verdict speak against a new text; empty when they do not.
 
-    Such a case is in no pass rate, so a text could hide what it breaks in answers that no judge grades.
+    Such a case is in no pass rate, so a text could hide what it breaks in answers that no judge grades, or
+    that no embedding model takes.
     """
     old = {result.case.id: result for result in before}
     pairs = [(old[result.case.id], result) for result in after if result.case.id in old]
@@ -125,7 +126,7 @@ def why_unjudged(before: Sequence[CaseResult], after: Sequence[CaseResult], alph
     won = sum(_is_unjudged(one) and two.rate is not None for one, two in pairs)
     if sign_test(lost, won) > alpha:
         return ""
-    return f"the judge gives no verdict on the new answers of {plural(lost, 'case')} that it judged before"
+    return f"there is no verdict on the new answers of {plural(lost, 'case')} that had one before"
 
 
 def _is_unjudged(result: CaseResult) -> bool:

@@ -27,28 +27,31 @@ def migration_calls(calls: int, context: RunContext) -> int:
 
 def measure_migration(finalizers: Sequence[Finalizer], context: RunContext) -> None:
     """Score held-out cases with both models, under the text as it was, and the new one if there is one."""
-    references = context.references
-    for finalizer in finalizers if references else ():
-        cases = [case for case in finalizer.heldout if case in references]
-        old_cases = [references[case] for case in cases]
-        before, after = finalizer.scored_heldout
+    measure = context.foreign_errors.contained("measuring the old model", _measure)
+    for finalizer in finalizers if context.references else ():
         try:
-            old_before = _scored(context, {}, old_cases)
-            before = before or _scored(context, {}, cases)
-            old_after = _scored(context, finalizer.final.overlay, old_cases) if after else ()
+            measure(finalizer, context)
         except StopRun as stopped:
             finalizer.notes.append(
                 f"the old model could not be measured on the held-out cases: {stopped.why}"
             )
-            continue
-        settings = context.settings
-        finalizer.migration = Migration(
-            ModelChange(settings.from_model or "", _change(old_before, old_after)),
-            ModelChange(settings.model or "", _change(before, after)),
-        )
-        context.record("migration", prompts=finalizer.group_names, cases=cases)
-        context.record_results("0", old_before)
-        context.record_results(finalizer.final.id, old_after)
+
+
+def _measure(finalizer: Finalizer, context: RunContext) -> None:
+    references, settings = context.references, context.settings
+    cases = [case for case in finalizer.heldout if case in references]
+    old_cases = [references[case] for case in cases]
+    before, after = finalizer.scored_heldout
+    old_before = _scored(context, {}, old_cases)
+    before = before or _scored(context, {}, cases)
+    old_after = _scored(context, finalizer.final.overlay, old_cases) if after else ()
+    finalizer.migration = Migration(
+        ModelChange(settings.from_model or "", _change(old_before, old_after)),
+        ModelChange(settings.model or "", _change(before, after)),
+    )
+    context.record("migration", prompts=finalizer.group_names, cases=cases)
+    context.record_results("0", old_before)
+    context.record_results(finalizer.final.id, old_after)
 
 
 def _scored(context: RunContext, overlay: Overlay, cases: Sequence[str]) -> Results:

@@ -11,7 +11,7 @@ from pytest_promptopt.errors import ModelError
 from pytest_promptopt.optimizer.call_budget import CallBudget
 from pytest_promptopt.optimizer.candidates import Results
 from pytest_promptopt.optimizer.foreign_errors import STRATEGY
-from pytest_promptopt.optimizer.halting import DECIDING, Phase
+from pytest_promptopt.optimizer.halting import DECIDING, HaltReason, Phase, Stop
 from pytest_promptopt.optimizer.opaque_callables import make_opaque
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.protocols import Ask
@@ -57,6 +57,17 @@ class SearchCallBudget:
     def total_reserved(self) -> int:
         """Calls that are kept for all that comes later, other searches and the held-out cases included."""
         return self._total_reserved()
+
+    def stop_below(self, least: int) -> Stop | None:
+        """The end of a search whose next iteration takes so many calls at least, if fewer may be spent."""
+        free, kept = self.available(), self.total_reserved
+        if free is None or free >= least:
+            return None
+        return Stop(
+            HaltReason.BUDGET,
+            f"{free} calls are left for the search, and the next iteration takes {least} at least"
+            + f"; {kept} are kept for judging the result" * bool(kept),
+        )
 
     def reserve(self, calls: int) -> None:
         """Keep so many calls for judging this search's text; 0 gives them back. No others can be given back.

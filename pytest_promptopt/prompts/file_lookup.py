@@ -21,7 +21,7 @@ def locate_prompt_file(spec: object, *, test_dir: Path, rootdir: Path, where: st
     address = Address.parse(spec)
     candidates = list(dict.fromkeys((address.below(test_dir), address.below(rootdir))))
     # Reading it says what is wrong with a folder or a broken link, but a file wins.
-    for exists in (Path.is_file, os.path.lexists):
+    for exists in (os.path.isfile, os.path.lexists):  # they raise for no name, however long it is
         for candidate in candidates:
             if exists(candidate.path):
                 return candidate

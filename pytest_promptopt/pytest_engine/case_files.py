@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +23,7 @@ from pytest_promptopt.settings import ROOTS
 from pytest_promptopt.suites.file_case import FileCase
 from pytest_promptopt.suites.suite import SkippedCase, Suite
 from pytest_promptopt.suites.suite_reading import read_cases, read_suite
-from pytest_promptopt.text import join_words, shown_path
+from pytest_promptopt.text import join_words, shown_path, unused_name
 
 if TYPE_CHECKING:
     from pytest_promptopt.replay.judge_calls import CaseJudge
@@ -68,7 +69,7 @@ class CaseTableFile(CaseFile):
 
     def read(self) -> Suite:
         here = self.config.invocation_params.dir / self._prompt
-        prompt = str(here) if Path(str(here).partition("::")[0]).is_file() else self._prompt
+        prompt = str(here) if os.path.isfile(str(here).partition("::")[0]) else self._prompt
         return Suite(self.path, (prompt,), cases=read_cases(self.path, self.config.rootpath))
 
 
@@ -118,7 +119,10 @@ def names_of(prompts: Sequence[str]) -> list[str]:
         for path, (_, _, inside) in zip(paths, addresses, strict=True)
     ]
     counts = Counter(short)
-    return [one if counts[one] == 1 else other for one, other in zip(short, whole, strict=True)]
+    names: list[str] = []
+    for one, other in zip(short, whole, strict=True):  # `a.md` and `../a.md`: no two tests have one name
+        names.append(unused_name(one if counts[one] == 1 else other, names))
+    return names
 
 
 def _in_runs(cases: Iterable[FileCase]) -> Iterator[list[FileCase]]:
@@ -144,29 +148,21 @@ def _test_function(suite: Suite, prompt: str, cases: Sequence[FileCase]) -> Call
 
     function: Callable[..., object] = judged if cases[0].judged else asked
     given: dict[str, Any] = {
+        "model": suite.model,
         "samples": suite.samples,
         "min_pass_rate": suite.min_pass_rate,
         "template": suite.template or None,
         **suite.parameters,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    models = suite.models or ((suite.model,) if suite.model else ())
-    if len(models) > 1:
-        params = [
-            _param(case, f"{case.id}-{model}", pytest.mark.prompt(prompt, model=model, **given))
-            for case in cases
-            for model in models
-        ]
-    else:
-        params = [_param(case, case.id) for case in cases]
-        given |= {"model": models[0]} if models else {}
-        function = pytest.mark.prompt(prompt, **given)(function)
+    function = pytest.mark.prompt(prompt, **given)(function)
+    params = [_param(case) for case in cases]
     return _placed(pytest.mark.parametrize(ARGUMENT, params)(function), suite, "prompt", "prompts")
 
 
-def _param(case: FileCase, id: str, *marks: pytest.MarkDecorator) -> Any:
+def _param(case: FileCase) -> Any:
     split = [getattr(pytest.mark, case.split)] if case.split in ("heldout", "validation") else []
-    return pytest.param(case, id=id, marks=[*split, *marks])
+    return pytest.param(case, id=case.id, marks=split)
 
 
 def _skipping(suite: Suite) -> Callable[..., object]:
@@ -252,8 +248,8 @@ def cases(path: str | Path, *, dialect: str | None = None) -> list[Any]:
         raise SettingsError(f"cases({path!r}): it takes the path of a file of cases")
     folder, root = Path(frame.f_code.co_filename).parent, ROOTS[-1] if ROOTS else Path.cwd()
     places = list(dict.fromkeys((folder / path, root / path)))
-    found = next((place for place in places if place.is_file()), None)
+    found = next((place for place in places if os.path.isfile(place)), None)
     if found is None:
         looked = " and ".join(map(str, places))
         raise SettingsError(f"cases({str(path)!r}): there is no such file; looked for {looked}")
-    return [_param(case, case.id) for case in read_cases(found, root, dialect=dialect)]
+    return [_param(case) for case in read_cases(found, root, dialect=dialect)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,13 +22,15 @@ _CONFIGURES = re.compile(
 )
 
 
-def foreign_file(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+def foreign_file(
+    path: Path, parent: pytest.Collector, *, embedding_model: str | None
+) -> pytest.Collector | None:
     """The collector of a file that another program keeps; None for one that is none of those we know."""
     if path.name == FILE_NAME:
         return SkillEvals.from_parent(parent, path=path)
     if "promptfooconfig" not in path.name and not _CONFIGURES.search(_beginning(path)):
         return None
-    return PromptfooFile.from_parent(parent, path=path)
+    return PromptfooFile.from_parent(parent, path=path, embedding_model=embedding_model)
 
 
 def _beginning(path: Path) -> str:
@@ -40,10 +43,15 @@ def _beginning(path: Path) -> str:
 class PromptfooFile(CaseFile):
     """A configuration of promptfoo: a test function for each provider and prompt."""
 
+    def __init__(self, embedding_model: str | None, **given: Any) -> None:
+        """:param embedding_model: compares texts by their embeddings; None where there is none."""
+        super().__init__(**given)
+        self._embedding_model = embedding_model
+
     def collect(self) -> Iterator[pytest.Item]:
         """Raises `CollectError` with the ``file:line`` of a mistake."""
         try:
-            found = read_promptfoo(self.path, self.config.rootpath)
+            found = read_promptfoo(self.path, self.config.rootpath, embedding_model=self._embedding_model)
         except PromptoptError as error:
             raise self.CollectError(str(error)) from None
         self.session._fixturemanager.parsefactories(self)

@@ -92,7 +92,7 @@ def _located(spec: object, node: pytest.Item, settings: Settings, where: str) ->
         raise SettingsError(f"{where}: judge_labels takes paths of files, got {spec!r}")
     candidates = list(dict.fromkeys((node.path.parent / spec, settings.rootdir / spec)))
     for candidate in candidates:
-        if candidate.is_file():
+        if os.path.isfile(candidate):
             return candidate
     looked = " and ".join(map(str, candidates))
     raise SettingsError(f"{where}: there is no file of labels '{spec}'; looked for {looked}")

@@ -19,7 +19,7 @@ from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.case_identity import MODEL_PARAMETER, identity
 from pytest_promptopt.pytest_engine.mark import Mark
-from pytest_promptopt.records import Case, Message, Request
+from pytest_promptopt.records import Case, Message, Request, Role
 from pytest_promptopt.replay.case_requests import APPLICATION, parameter_lines, request_of
 from pytest_promptopt.suites.file_case import FileCase
 
@@ -82,6 +82,12 @@ class PromptCase:
         """
         asking = {"prompt", "prompts", JUDGE} if self.judges else {"prompt", "prompts"}
         return not asking.isdisjoint(self.fixtures)
+
+    def is_decided_by(self, role: Role | None) -> bool:
+        """Whether it has no verdict where the judge's model, or the one for embeddings, gives no answer."""
+        if role is Role.EMBEDDING:
+            return any(case.is_compared for case in self.file_cases)
+        return role is Role.JUDGE and JUDGE in self.fixtures
 
     @property
     def fixtures(self) -> Sequence[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.labels import Label, PairLabel
 from pytest_promptopt.pytest_engine.case_identity import asked_with, identity
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.records import Split
@@ -15,6 +16,7 @@ from pytest_promptopt.replay.case_identity import prompt_paths
 from pytest_promptopt.replay.case_table import CaseTable
 from pytest_promptopt.replay.identity_split import split_by_identity
 from pytest_promptopt.settings import Settings
+from pytest_promptopt.suites.file_case import FileCase
 
 
 def split_of(item: pytest.Item, files: Iterable[Path], settings: Settings, where: str) -> Split:
@@ -27,9 +29,16 @@ def split_of(item: pytest.Item, files: Iterable[Path], settings: Settings, where
         raise SettingsError(f"{where}: {item.name} is marked heldout and validation; a case has one split")
     if marked:
         return Split(marked[0])
-    if settings.split is None:
+    if settings.split is None or _is_for_training(item):
         return Split.TRAIN
     return split_by_identity(identity(item, prompt_paths(files, item.path.parent)), settings.split)
+
+
+def _is_for_training(item: pytest.Item) -> bool:
+    """Whether a file says so of the case or the label that it is about; there is no mark for it."""
+    callspec = getattr(item, "callspec", None)
+    given = () if callspec is None else callspec.params.values()
+    return any(isinstance(each, FileCase | Label | PairLabel) and each.split == Split.TRAIN for each in given)
 
 
 def share_strictest(cases: CaseTable[pytest.Item, PromptCase]) -> None:

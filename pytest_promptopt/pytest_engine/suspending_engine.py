@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from pytest_promptopt.assertions.judge_criteria import JUDGE
 from pytest_promptopt.errors import ModelError, PromptFileError, SettingsError
 from pytest_promptopt.models.client import ModelClient
 from pytest_promptopt.optimizer.halting import halt_of
@@ -298,7 +297,7 @@ class SuspendingEngine:
             self._run_silently(pending)  # the project's fixtures may want what its hooks leave for them
         else:
             pending.outcome = outcome_of(run, buffered.reports)
-            pending.error, pending.judge_failed = run.error, run.judge_failed
+            pending.error, pending.failed_role = run.error, run.failed_role
             pending.reached = bool(run.asked) or run.touched
             self._note_end(run, buffered.reports)
 
@@ -422,8 +421,8 @@ class SuspendingEngine:
     def _decide(self, pending: Pending) -> None:
         self._run_silently(pending)
         error, cases = pending.error, [each for each in self.cases.values() if not each.case.reference]
-        judges = pending.judge_failed and all(JUDGE in case.fixtures for case in cases)
-        if isinstance(error, ModelError) and ends_search(error, cases, judges_all=judges):
+        decides_all = all(case.is_decided_by(pending.failed_role) for case in cases)
+        if isinstance(error, ModelError) and ends_search(error, cases, decides_all=decides_all):
             raise StopRun(halt_of(error), str(error))
 
     def probe(self, items: Iterable[pytest.Item] | None = None) -> dict[pytest.Item, frozenset[str]]:

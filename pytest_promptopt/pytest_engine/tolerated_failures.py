@@ -62,10 +62,12 @@ def _failing(checks: Iterable[PromptCheck], unwritten: Iterable[str]) -> Iterato
         if check.held is False:
             from pytest_promptopt.reports.check_report import gate_lines
 
-            for model, part in check.by_gate.items():
+            parts = check.by_gate
+            for model, part in parts.items():
                 if part.held is False:
-                    name = "gate" if part is check else f"gate[{model or 'no model'}]"
-                    of_model = None if part is check else model
+                    name, of_model = (
+                        (f"gate[{model or 'no model'}]", model) if len(parts) > 1 else ("gate", None)
+                    )
                     yield check.prompt, name, gate_lines([part], of_model)[0].text
     for prompt in unwritten:
         yield prompt, "write", "a better text could not be put into the file; see the terminal's report"

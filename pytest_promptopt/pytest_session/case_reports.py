@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
 
 import pytest
@@ -26,17 +26,19 @@ MAX_ANSWER = 2_000
 class CaseReports:
     """Makes the reports of a session's cases say what the summary, the gate and the reader need."""
 
-    def __init__(self, settings: Settings, *, gated: frozenset[str]) -> None:
-        """:param gated: prompts of which a mark asks a pass rate."""
+    def __init__(self, settings: Settings, *, gated: Set[str], partial: Set[str]) -> None:
+        """:param gated: prompts of which a mark asks a pass rate; `partial`: their gate is not decided."""
         self._settings = settings
         self._gated = gated
+        self._partial = partial
 
     def tolerance(self, case: PromptCase) -> str:
         """Why a failure of this case does not fail the session by itself; empty when it does."""
         if self._settings.optimizing and case.case.split is Split.HELDOUT:
             return "held-out"
-        gated = self._settings.min_pass_rate is not None or self._gated.issuperset(case.case.prompts)
-        return "gated" if gated else ""
+        prompts = set(case.case.prompts)
+        gated = self._settings.min_pass_rate is not None or prompts <= self._gated
+        return "gated" if gated and prompts.isdisjoint(self._partial) else ""
 
     def describe(
         self, run: CaseRun, buffered: BufferedRun, outcomes: Sequence[Outcome], report: pytest.TestReport

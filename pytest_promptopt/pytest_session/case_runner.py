@@ -27,14 +27,17 @@ from pytest_promptopt.pytest_engine.threaded_bodies import end_of
 from pytest_promptopt.pytest_session import header
 from pytest_promptopt.pytest_session.case_reports import CaseReports, reported_sample
 from pytest_promptopt.pytest_session.interception_session import Interception
+from pytest_promptopt.pytest_session.partial_runs import partial_prompts
 from pytest_promptopt.pytest_session.session_calls import SessionCalls
 from pytest_promptopt.pytest_session.worker_partition import WorkerPartition
 from pytest_promptopt.records import Answer, Outcome, Request, Role
 from pytest_promptopt.replay.current_run import own_run
+from pytest_promptopt.replay.embedding_calls import RunEmbedder
 from pytest_promptopt.replay.pending_sample import ReplayError
 from pytest_promptopt.replay.prompt_calls import Prompt, Prompts
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
+from pytest_promptopt.suites.similar_check import comparing_with
 from pytest_promptopt.text import escape_controls
 from pytest_promptopt.user_frames import leave_out_libraries
 
@@ -57,6 +60,7 @@ class CaseRunner:
     ) -> None:
         """:param deselected: cases of prompts that the command line left out; they cannot guard a rewrite."""
         self.session = session
+        self.settings = settings
         collected = collect_prompt_cases(session.items, settings)
         self.cases = collected.cases
         self._problems = collected.problems
@@ -68,15 +72,16 @@ class CaseRunner:
             if case.mark.min_pass_rate is not None
             for prompt in case.case.prompts
         ]
-        self.settings = settings
-        self._reports = CaseReports(settings, gated=frozenset(prompt for prompt, _ in self._marked))
+        self._deselected = deselected
+        self._partial = self._find_partial()
+        marked = frozenset(prompt for prompt, _ in self._marked)
+        self._reports = CaseReports(settings, gated=marked, partial=self._partial.keys())
         self.notes: list[str] = []
         files = {file.name: file for case in self.cases.values() for file in case.files.values()}
         for hint in (hint for file in files.values() for hint in file.hints):
             self._note(hint)
         self.result: RunResult | None = None
         self._optimization: OptimizationRun[Any, Any] | None = None
-        self._deselected = deselected
         share = WorkerPartition.of(session.config)
         self._divided = share.parts > 1
         concurrency = share.concurrency(settings.concurrency)
@@ -119,6 +124,14 @@ class CaseRunner:
                 self.cases.add(references(self.cases, settings))
             except SettingsError as error:
                 self._no_migration = error
+
+    def _find_partial(self) -> dict[str, str]:
+        """Prompts whose gate is not decided, and why."""
+        gated = self._marked or self.settings.min_pass_rate is not None
+        if not gated or self.settings.gate_partial:
+            return {}
+        left_out = collect_prompt_cases(self._deselected, self.settings).cases
+        return partial_prompts(self.session.config, self.cases.values(), left_out.values())
 
     def _tell_models(self) -> None:
         """Have reports name the model of each case, where the same case runs with several."""
@@ -202,6 +215,10 @@ class CaseRunner:
 
         return SessionJudge(self.settings, label_files(self.session.items, self.settings), note=self._note)
 
+    def _embedder(self) -> RunEmbedder:
+        """Of the case that is run just now, in whichever thread."""
+        return RunEmbedder(own_run() or self.engine.run, self.client, self.settings.embedder)
+
     def _run_of(self, item: pytest.Item) -> CaseRun:
         if item in self._problems:
             raise self._problems[item]
@@ -217,7 +234,8 @@ class CaseRunner:
         self.engine.traffic.exchanges.watch_mock()
         self._interception.begin()
         collected = not session.testsfailed or session.config.option.continue_on_collection_errors
-        with internals.compared_in_threads(self.pytest_assertrepr_compare):
+        comparing = comparing_with(self._embedder)
+        with internals.compared_in_threads(self.pytest_assertrepr_compare), comparing:
             if self._server is not None:
                 self._server.serve(self, collected=collected)
             elif self.settings.optimizing and collected:
@@ -423,4 +441,5 @@ class CaseRunner:
             "notes": list(self.notes),
             "use": self.engine.use.to_json(),
             "paid": self.calls.paid.to_json(),
+            "partial": self._partial,
         }

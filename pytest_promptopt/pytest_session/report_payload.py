@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_promptopt.gate import Threshold, check_prompts, thresholds
+from pytest_promptopt.gate_rule import GateRule
 from pytest_promptopt.pytest_engine.outcomes import from_json, to_json
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.report_data import read_data
@@ -76,8 +77,14 @@ class ReportTotals:
         """
         return len(self._from_cache - paid)
 
-    def checks(self, default: float | None) -> tuple[PromptCheck, ...]:
-        """What was measured for each prompt. Raises `SettingsError` on two thresholds for one prompt."""
+    def checks(
+        self, default: float | None, rule: GateRule, models: tuple[str, ...] = ()
+    ) -> tuple[PromptCheck, ...]:
+        """What was measured for each prompt. Raises `SettingsError` on two thresholds for one prompt.
+
+        :param models: those that come first where several answer.
+        """
         option = None if default is None else Threshold(default, "--promptopt-min-pass-rate")
         results = self.results
-        return check_prompts(results, thresholds(results, self._thresholds, default=option))
+        limits = thresholds(results, self._thresholds, default=option)
+        return check_prompts(results, limits, rule, models)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.gate import all_gates_hold
+from pytest_promptopt.gate_rule import GateRule
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.prompt_use import PromptUse
@@ -46,6 +48,7 @@ class Summary:
         self._paid = PaidCalls()
         self._use = PromptUse()
         self._notes: list[str] = []
+        self._partial: dict[str, str] = {}
         #: How many cases a model costs that cannot be asked: no key, no credit, a refused parameter.
         self._lost: Counter[str] = Counter()
         #: The cases that fail the session; what a gate decides on is not there.
@@ -81,6 +84,7 @@ class Summary:
     def take_in(self, told: Mapping[str, Any]) -> None:
         """Take over what the runner of any process has told at its end."""
         self.note(told["notes"])
+        self._partial.update(told["partial"])
         self._use.add(told["use"])
         self._paid.add_told(told["paid"])
 
@@ -101,11 +105,13 @@ class Summary:
         self.note(self._use.sentences())
         self.note(f"{plural(n, 'case')} not answered: {reason}" for reason, n in self._lost.items())
         try:
-            self._checks = self._tally.checks(self._settings.min_pass_rate)
+            rule, models = GateRule.of(self._settings), self._settings.models
+            checks = self._tally.checks(self._settings.min_pass_rate, rule, models)
         except SettingsError as error:  # under xdist only the workers have seen the marks
             self._notes.append(str(error))
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
             return
+        self._checks = tuple(map(self._without_undecidable_gate, checks))
         try:
             self._feedbacks = {check.prompt: self._describe(check) for check in self._checks if check.failing}
         except HookError as error:
@@ -121,6 +127,15 @@ class Summary:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         tell_junit(self._config, self._checks, unwritten)
         self._write_reports()
+
+    def _without_undecidable_gate(self, check: PromptCheck) -> PromptCheck:
+        part = self._partial.get(check.prompt)
+        if part is None or check.min_pass_rate is None:
+            return check
+        self.note(
+            [f"gate of {check.prompt} not decided: {part}; --promptopt-gate-partial=on decides it by these"]
+        )
+        return replace(check, min_pass_rate=None)
 
     @property
     def _run(self) -> RunResult | None:
@@ -210,7 +225,7 @@ class Summary:
         from pytest_promptopt.reports.lines import print_section
         from pytest_promptopt.reports.model_table import model_tables
 
-        compared = compare_models(self._checks, self._settings.models)
+        compared = compare_models(self._checks)
         lines = model_tables(compared, alpha=self._settings.alpha, width=width)
         print_section(reporter, "models compared", lines)
 

@@ -57,6 +57,7 @@ class Role(StrEnum):
     TARGET = "target"
     OPTIMIZER = "optimizer"
     JUDGE = "judge"
+    EMBEDDING = "embedding"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Call:
     :param cached: the answer came from the cache, not from a call paid in this run.
     :param tools: those that the model could call, a line each: ``look_up(city: string)``.
     :param files: the images and documents that went along, by name, type and size.
+    :param embeds: it has given the embedding of a text, which is the same every time.
     """
 
     prompt: str
@@ -83,6 +85,7 @@ class Call:
     tool_calls: tuple[ToolCall, ...] = ()
     tools: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    embeds: bool = False
 
     @property
     def only_calls(self) -> bool:

@@ -90,6 +90,7 @@ class Request:
         JSON schema) and ``strict``.
     :param tool_choice: ``mode`` (``auto``, ``required``, ``none``, ``tool``), ``name`` of the one tool, and
         ``parallel``; None for the provider's choice.
+    :param embeds: whether the embedding of its one message is wanted, and no answer.
     """
 
     model: str
@@ -102,6 +103,7 @@ class Request:
     wire: WireRequest | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
     tool_choice: Mapping[str, Any] | None = None
+    embeds: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -118,6 +120,8 @@ class Request:
         ]
         if self.tools or self.tool_choice:  # the key of a request without any stays what it was
             parts.append({"tools": list(self.tools), "tool_choice": self.tool_choice})
+        if self.embeds:
+            parts.append({"embeds": True})
         if self.wire is not None:
             parts = [ANSWER_SCHEMA, self.wire.to_json(), self.sample]
         text = dumps(parts, sort_keys=True, separators=(",", ":"), default=_unserializable)

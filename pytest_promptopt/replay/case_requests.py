@@ -84,11 +84,11 @@ def models_named(cases: Iterable[ModelCase]) -> frozenset[str]:
     return frozenset(found)
 
 
-def ends_search(error: ModelError, cases: Iterable[ModelCase], *, judges_all: bool = False) -> bool:
+def ends_search(error: ModelError, cases: Iterable[ModelCase], *, decides_all: bool = False) -> bool:
     """Whether no case can be decided any more: of one model of several, only its own cases are lost.
 
-    :param judges_all: whether it is the judge that has failed, and every case asks it.
+    :param decides_all: whether it is of the judge, or of the model for embeddings, and every case needs that.
     """
     if error.stops_run:
-        return judges_all or models_named(cases) <= {error.model}
+        return decides_all or models_named(cases) <= {error.model}
     return error.kind is ErrorKind.BUDGET

@@ -108,5 +108,6 @@ class CaseJudge(Judge):
         __tracebackhide__ = True
         self.asker.run.error = self.asker.run.error or error
         model = error.model if isinstance(error, ModelError) else ""
-        self.asker.run.judge_failed = self.asker.run.error is error and model == self.model
+        judges = self.asker.run.error is error and model == self.model
+        self.asker.run.failed_role = Role.JUDGE if judges else None
         raise error.with_traceback(None) from None

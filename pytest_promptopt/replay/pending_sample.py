@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic
 
 from pytest_promptopt.errors import PromptoptError
-from pytest_promptopt.records import Outcome, Overlay
+from pytest_promptopt.records import Outcome, Overlay, Role
 from pytest_promptopt.replay.run import C, Run
 
 #: So many restarts in a row without a further known answer mean that a case asks something else every time.
@@ -34,8 +34,8 @@ class PendingSample(Generic[C]):
     asked_before: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
     outcome: Outcome | None = None
     error: PromptoptError | None = None
-    #: Whether that is of the judge.
-    judge_failed: bool = False
+    #: Whose model that is of: the judge's, or the one for embeddings; None for any other.
+    failed_role: Role | None = None
     #: Why it cannot be replayed.
     refusal: ReplayError | None = None
     #: The prompt was used: called, or its text or path read.

@@ -109,8 +109,10 @@ class Run(Generic[C]):
     #: The keys of what a judge was asked; its calls are among the other ones, never the answer under test.
     judge_keys: set[str] = field(default_factory=set)
     asked_of_judge: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
-    #: Whether `error` is of the judge's model.
-    judge_failed: bool = False
+    #: The keys of texts whose embeddings are compared; no answers under test either.
+    embedding_keys: set[str] = field(default_factory=set)
+    #: Whose model `error` is of: the judge's, or the one for embeddings; None for any other.
+    failed_role: Role | None = None
     #: What a judge has said of the answers.
     verdicts: list[Verdict] = field(default_factory=list)
     #: The test function, where it runs in a thread of its own.
@@ -129,10 +131,12 @@ class Run(Generic[C]):
         Other requests (the same question to a router, or to a judge) make no twins.
         """
         asked = frozenset([*(call.key for call in self.calls), *self.missing])
-        return asked - self.missing_otherwise - self.judge_keys
+        return asked - self.missing_otherwise - self.judge_keys - self.embedding_keys
 
     def role_of(self, key: str) -> Role:
         """What the call with this key is for."""
+        if key in self.embedding_keys:
+            return Role.EMBEDDING
         return Role.JUDGE if key in self.judge_keys else Role.TARGET
 
     @property

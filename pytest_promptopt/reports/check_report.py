@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from pytest_promptopt.failures.categories import CONFUSION
+from pytest_promptopt.gate_rule import GateDecision, GateRule, GateVerdict
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
 from pytest_promptopt.records import EPSILON, Status
 from pytest_promptopt.reports.lines import (
@@ -25,6 +26,7 @@ from pytest_promptopt.reports.lines import (
 )
 from pytest_promptopt.reports.wording import percent, table
 from pytest_promptopt.results import PromptCheck
+from pytest_promptopt.settings import GateSplit
 from pytest_promptopt.text import excerpt, plural, printable
 
 if TYPE_CHECKING:
@@ -206,22 +208,49 @@ def gate_lines(checks: Iterable[PromptCheck], of_model: str | None = None) -> li
 
 
 def _gate_line(check: PromptCheck, least: float, name: str) -> Line:
-    if check.held is None:
-        skipped = f"{plural(len(check.results), 'case')} skipped, so there is nothing to decide on"
-        return Line(f"gate: {name}, {percent(least)} required: {skipped}", WARN)
+    decision, required = check.decision, f"{name}, {percent(least)} required"
+    nothing = "so there is nothing to decide on"
+    if decision is None:
+        return Line(f"gate: {required}: {plural(len(check.results), 'case')} skipped, {nothing}", WARN)
+    if not check.results:
+        return Line(f"gate: {required}: FAILED: no {_kind(check.rule)} ran, {nothing}", {**BOLD, **BAD})
+    held = check.rule.holds(decision.verdict)
     counted = check.cases - check.errored
     if check.rate is None:
         measured, passing = f"has no pass rate, {percent(least)} required", "no case has a usable answer"
     else:
-        measured = f"{_compared(check.rate, least, held=bool(check.held))} required"
-        passing = f"{counted - check.failing} of {plural(counted, 'case')} passed"
+        measured = f"{_measured(check.rate, least, decision)} required"
+        passing = f"{counted - check.failing} of {plural(counted, _kind(check.rule))} passed"
         if counted and abs(check.rate - (counted - check.failing) / counted) > EPSILON:
             passing += ", weights count" if check.weighted else ", partial credit counts"
     errored = f", {check.errored} errored" if check.errored else ""
     where = f"; {printable(check.where)}" if check.where else ""
-    verdict = "holds" if check.held else "FAILED"
-    text = f"gate: {name} {measured}: {verdict} ({passing}{errored}{where})"
-    return Line(text, GOOD if check.held else {**BOLD, **BAD})
+    text = f"gate: {name} {measured}: {_said(decision, held)} ({passing}{errored}{where})"
+    return Line(text, GOOD if held else {**BOLD, **BAD})
+
+
+def _kind(rule: GateRule) -> str:
+    return "held-out case" if rule.split is GateSplit.HELDOUT else "case"
+
+
+def _measured(rate: float, least: float, decision: GateDecision) -> str:
+    interval = decision.interval
+    if interval is None:
+        return _compared(rate, least, held=decision.verdict is GateVerdict.PASS)
+    return f"{percent(rate)} ({percent(interval.low)} to {percent(interval.high)}), {percent(least)}"
+
+
+def _said(decision: GateDecision, held: bool) -> str:
+    if decision.verdict is not GateVerdict.UNDECIDED:
+        return "holds" if held else "FAILED"
+    if decision.cases is not None:
+        needed = f"samples cannot decide it; about {plural(decision.cases, 'more case')} can"
+    elif decision.samples is not None:
+        needed = f"about {plural(decision.samples, 'more sample')} of each case would decide it"
+    else:
+        needed = "the rate is too close to it for any number of samples"
+    passes = ", which passes" if held else ""
+    return f"{'undecided' if held else 'UNDECIDED'}{passes}: {needed}"
 
 
 def _compared(rate: float, least: float, *, held: bool) -> str:

@@ -78,9 +78,10 @@ def annotation_lines(
 
 def _failed_gates(check: PromptCheck) -> Iterator[str]:
     """The verdict of each gate of a prompt that does not hold."""
-    for model, part in check.by_gate.items():
+    parts = check.by_gate
+    for model, part in parts.items():
         if part.held is False:
-            yield gate_lines([part], None if part is check else model)[0].text
+            yield gate_lines([part], model if len(parts) > 1 else None)[0].text
 
 
 def _case(result: CaseResult, case: FailedCase | None) -> tuple[str, str]:

@@ -25,7 +25,6 @@ from pytest_promptopt.reports.evidence_wording import (
 from pytest_promptopt.reports.labels import dominant_answer_lines
 from pytest_promptopt.reports.wording import SPLIT_NAMES, cost, duration
 from pytest_promptopt.results import CandidateResult, Iteration, PromptResult, RunResult, SplitScore
-from pytest_promptopt.statistics import wilson_interval
 from pytest_promptopt.text import cut_end, plural
 
 #: The text of the file, as the journal calls it among candidates.
@@ -128,15 +127,14 @@ def _evidence(prompt: PromptResult, alpha: float) -> list[str]:
 
 
 def _score(score: SplitScore) -> dict[str, Any]:
-    counted = score.cases - score.errored
     return {
         "split": SPLIT_NAMES[score.split],
         "cases": score.cases,
         "errored": score.errored,
         "before": score.before,
         "after": score.after,
-        "ends": None if score.after is None else wilson_interval(score.after, counted),
-        "ends_before": None if score.before is None else wilson_interval(score.before, counted),
+        "ends": None if score.after is None else score.interval(score.after),
+        "ends_before": None if score.before is None else score.interval(score.before),
         "fixed": score.fixed,
         "broken": score.broken,
         "unverified": score.unverified,

@@ -18,6 +18,9 @@ besides, the ``requests`` sent for these, repeated ones too, their ``input_token
 * ``prompt`` (its path), ``rate``, ``cases`` (with or without a usable answer), ``failing`` and
   ``errored`` of them
 * ``min_pass_rate``, ``held`` (whether it is reached, with each model), ``where`` it was asked for
+* ``gates``, one object per model, or one for all: ``model`` (null for all), ``verdict`` (``pass``, ``fail``,
+  ``undecided``), its ``interval`` (a list of its ends, null where the measured rate decides), and of an
+  undecided one about how many further ``samples`` of each case, or else further ``cases``, would decide it
 * ``categories`` of failures: ``name``, ``count``, ``observed``, ``cause``, ``fix``, ``examples`` and
   ``cases`` (node ids), ``confusion`` (lists of expected, actual, count)
 * ``models``, one object per model that answered its cases: ``model`` (null when none was named), ``rate``,
@@ -108,12 +111,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_promptopt.file_writing import replace_file
+from pytest_promptopt.gate_rule import GateDecision
 from pytest_promptopt.model_comparison import ModelComparison, ModelFigures, model_figures
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
 from pytest_promptopt.records import CaseResult, Spend, Status
 from pytest_promptopt.reports.session_report import SessionCalls, SessionReport
 from pytest_promptopt.results import Iteration, ModelChange, PromptCheck, PromptResult, RunResult, SplitScore
-from pytest_promptopt.statistics import wilson_interval
 
 if TYPE_CHECKING:
     from pytest_promptopt.failures import Feedback
@@ -167,9 +170,23 @@ def _check(check: PromptCheck, feedback: Feedback | None) -> dict[str, Any]:
         "min_pass_rate": check.min_pass_rate,
         "held": check.held,
         "where": check.where or None,
+        "gates": [_gate(model, part.decision) for model, part in check.by_gate.items()],
         "categories": [dataclasses.asdict(category) for category in categories],
         "models": [_model(figures) for figures in model_figures(check)],
         "results": [_result(result, check.prompt, by_case.get(result.case.id)) for result in check.results],
+    }
+
+
+def _gate(model: str, decision: GateDecision | None) -> dict[str, Any]:
+    if decision is None:
+        return {"model": model or None, "verdict": None, "interval": None, "samples": None, "cases": None}
+    interval = decision.interval
+    return {
+        "model": model or None,
+        "verdict": decision.verdict,
+        "interval": None if interval is None else (interval.low, interval.high),
+        "samples": decision.samples,
+        "cases": decision.cases,
     }
 
 
@@ -284,12 +301,10 @@ def _change(change: ModelChange) -> dict[str, Any]:
 
 def _score(score: SplitScore) -> dict[str, Any]:
     counts = dataclasses.asdict(score)
-    del counts["tested"]
+    del counts["tested"], counts["effective"]
     return {
         **counts,
-        "interval": None
-        if score.after is None
-        else wilson_interval(score.after, score.cases - score.errored),
+        "interval": None if score.after is None else score.interval(score.after),
         "p_better": score.chance.better,
         "p_worse": score.chance.worse,
         "test": score.chance.test,

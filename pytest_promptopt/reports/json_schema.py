@@ -5,9 +5,11 @@ Every key that a report has is required. Others may be added under the same numb
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from pytest_promptopt.gate_rule import GateVerdict
 from pytest_promptopt.records import Role, Split, Status
 from pytest_promptopt.reports.json_report import REPORT_SCHEMA
 from pytest_promptopt.results import CandidateVerdict, ConfirmationVerdict, PromptOutcome
@@ -53,7 +55,7 @@ def _ref(name: str) -> Schema:
     return {"$ref": f"#/$defs/{name}"}
 
 
-def _one_of(values: type[Split | Status | PromptOutcome | CandidateVerdict | ConfirmationVerdict]) -> Schema:
+def _one_of(values: type[StrEnum]) -> Schema:
     return {"enum": [value.value for value in values]}
 
 
@@ -103,6 +105,7 @@ def _of_checks() -> dict[str, Schema]:
             min_pass_rate=_or_null(SHARE),
             held=_or_null(YES_OR_NO),
             where=_or_null(TEXT),
+            gates=_list(_ref("gate")),
             categories=_list(_ref("category")),
             models=_list(
                 _object(
@@ -123,6 +126,13 @@ def _of_checks() -> dict[str, Schema]:
 def _of_cases() -> dict[str, Schema]:
     """Why cases fail, and each case."""
     return {
+        "gate": _object(
+            model=_or_null(TEXT),
+            verdict=_or_null(_one_of(GateVerdict)),
+            interval=_or_null(_tuple(SHARE, SHARE)),
+            samples=_or_null(COUNT),
+            cases=_or_null(COUNT),
+        ),
         "category": _object(
             name=TEXT,
             count=COUNT,

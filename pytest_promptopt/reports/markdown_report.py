@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_promptopt.file_writing import replace_file
+from pytest_promptopt.gate_rule import GateVerdict
 from pytest_promptopt.reports.check_report import gate_lines
 from pytest_promptopt.reports.markdown_run import run_blocks
 from pytest_promptopt.reports.markdown_text import code, fit, table, words
 from pytest_promptopt.reports.session_report import (
     Part,
     SessionReport,
+    gate_verdict,
     interval,
     parts_by_model,
     parts_by_split,
@@ -91,9 +93,11 @@ def _overview(report: SessionReport) -> str:
 
 def gate_word(check: PromptCheck) -> str:
     """``❌ 90.0% required``; a dash without a gate."""
-    if check.min_pass_rate is None or check.held is None:
+    verdict = gate_verdict(check)
+    if check.min_pass_rate is None or verdict is None:
         return "–"
-    return f"{'✅' if check.held else '❌'} {percent(check.min_pass_rate)} required"
+    undecided = " (undecided)" * (verdict is GateVerdict.UNDECIDED)
+    return f"{'✅' if check.held else '❌'} {percent(check.min_pass_rate)} required{undecided}"
 
 
 def _figures(part: Part) -> tuple[str, str, str, str]:

@@ -17,7 +17,6 @@ from pytest_promptopt.reports.labels import dominant_answer_lines
 from pytest_promptopt.reports.markdown_text import code, fenced, table, words
 from pytest_promptopt.reports.wording import SPLIT_NAMES, cost, duration, percent
 from pytest_promptopt.results import ModelChange, PromptOutcome, PromptResult, RunResult, SplitScore
-from pytest_promptopt.statistics import wilson_interval
 from pytest_promptopt.text import plural
 
 #: Characters of one diff; the rest is counted.
@@ -74,7 +73,7 @@ def _scores(scores: Sequence[SplitScore]) -> str:
     for score in scores:
         between = "–"
         if score.after is not None:
-            low, high = wilson_interval(score.after, score.cases - score.errored)
+            low, high = score.interval(score.after)
             between = f"{percent(low)} to {percent(high)}"
         name = SPLIT_NAMES[score.split]
         rows.append(

@@ -10,7 +10,6 @@ from pytest_promptopt.model_comparison import ModelComparison, ModelDifference, 
 from pytest_promptopt.records import Spend
 from pytest_promptopt.reports.lines import BOLD, DIM, GOOD, MAX_ID_WIDTH, WARN, Line, headed
 from pytest_promptopt.reports.wording import cost, percent, table
-from pytest_promptopt.statistics import wilson_interval
 from pytest_promptopt.text import plural, printable
 
 #: Cases named on which the models differ; the JSON report has all.
@@ -78,7 +77,7 @@ def _figures(models: Sequence[ModelFigures]) -> Iterator[tuple[str, ...]]:
 def _interval(figures: ModelFigures) -> str:
     if figures.check.rate is None:
         return ""
-    low, high = wilson_interval(figures.check.rate, figures.check.cases - figures.check.errored)
+    low, high = figures.check.interval
     return f"{low * 100:.0f}-{high * 100:.0f}%"
 
 

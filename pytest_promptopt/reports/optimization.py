@@ -56,7 +56,7 @@ from pytest_promptopt.results import (
     RunResult,
     SplitScore,
 )
-from pytest_promptopt.statistics import small_split, wilson_interval
+from pytest_promptopt.statistics import small_split
 from pytest_promptopt.text import excerpt, plural, printable
 
 #: Lines of a diff shown, and the longest: most of a prompt may stand on one.
@@ -235,7 +235,7 @@ def shown_rate(score: SplitScore, rate: float | None) -> str:
         return "not measured"
     if score.split is not Split.HELDOUT:
         return percent(rate)
-    low, high = wilson_interval(rate, score.cases - score.errored)
+    low, high = score.interval(rate)
     return f"{percent(rate)} [{low * 100:.0f}-{high * 100:.0f}]"
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from math import fsum
 from typing import TYPE_CHECKING
 
+from pytest_promptopt.gate_rule import GateVerdict
 from pytest_promptopt.model_comparison import ModelComparison, ModelFigures, compare_models, model_figures
 from pytest_promptopt.records import Spend, Split
 from pytest_promptopt.reports.wording import SPLIT_NAMES
 from pytest_promptopt.results import PromptCheck, RunResult
-from pytest_promptopt.statistics import wilson_interval
 
 if TYPE_CHECKING:
     from pytest_promptopt.failures import Feedback
@@ -59,7 +59,7 @@ class SessionReport:
     @property
     def comparisons(self) -> list[ModelComparison]:
         """The prompts whose cases ran with several models."""
-        return compare_models(self.checks, self.settings.models)
+        return compare_models(self.checks)
 
 
 @dataclass(frozen=True)
@@ -131,16 +131,15 @@ def _median(ordered: Sequence[float]) -> float | None:
 
 
 def interval(check: PromptCheck) -> tuple[float, float] | None:
-    """The 95 % interval of a pass rate; None without one.
-
-    With weights it is the interval of as many cases as would vary so without them (Kish, Survey Sampling,
-    1965): ``(sum of w)^2 / sum of w^2``.
-    """
-    weights = [result.case.weight for result in check.results if result.counted]
-    if check.rate is None or not fsum(weights):
-        return None
-    return wilson_interval(check.rate, _count(fsum(weights) ** 2 / fsum(weight**2 for weight in weights)))
+    """The 95 % interval of a pass rate; None without one."""
+    return None if check.rate is None else check.interval
 
 
-def _count(cases: float) -> int:
-    return max(1, round(cases))
+def gate_verdict(check: PromptCheck) -> GateVerdict | None:
+    """What the gates of all models say together: the worst of them; None without a gate that decides."""
+    made = [part.decision.verdict for part in check.by_gate.values() if part.decision is not None]
+    return max(made, key=WORST_LAST.index, default=None)
+
+
+#: From the best to the worst.
+WORST_LAST = (GateVerdict.PASS, GateVerdict.UNDECIDED, GateVerdict.FAIL)

@@ -9,7 +9,7 @@ from pytest_promptopt.runs.listing import run_lines
 from pytest_promptopt.runs.lock import RunLock
 from pytest_promptopt.runs.past import find_run
 from pytest_promptopt.runs.restoring import restore_prompts
-from pytest_promptopt.settings import home_of
+from pytest_promptopt.settings import Settings, home_of
 
 
 def list_runs(rootdir: Path, out: TextIO) -> None:
@@ -17,11 +17,11 @@ def list_runs(rootdir: Path, out: TextIO) -> None:
     out.write("\n".join(run_lines(home_of(rootdir))) + "\n")
 
 
-def import_cases(path: Path, rootdir: Path, out: TextIO) -> None:
+def import_cases(path: Path, settings: Settings, out: TextIO) -> None:
     """Write another program's cases as files of ours. Raises `SettingsError` before anything is written."""
     from pytest_promptopt.suites.promptfoo.importing import import_file
 
-    import_file(path, rootdir, out)
+    import_file(path, settings.rootdir, out, embedding_model=settings.embedder)
 
 
 def restore_run(name: str, rootdir: Path, out: TextIO) -> bool:

@@ -71,11 +71,18 @@ OTHERS = frozenset(
 NOT_FOR_SCRIPTS = frozenset(
     {
         "min_pass_rate",
+        "gate",
+        "gate_confidence",
+        "gate_partial",
+        "gate_population",
+        "gate_split",
+        "undecided",
         "from_model",
         "prompt",
         "intercept",
         "ignore_fields",
         "foreign_suites",
+        "embedding_model",
         "judge_model",
         "judge_prompt",
         "judge_labels",

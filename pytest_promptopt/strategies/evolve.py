@@ -7,6 +7,7 @@ Pareto front over training cases of GEPA (arXiv 2507.19457), and the best text a
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from pytest_promptopt.optimizer.candidates import (
     EvaluatedCandidate,
     OpenIteration,
 )
+from pytest_promptopt.optimizer.confirmation_power import calls_each
 from pytest_promptopt.optimizer.halting import Phase, Stop
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.proposal.briefs import Briefing, BriefingState
@@ -99,6 +101,8 @@ class Evolve(BaseSearch):
             return stop
         if len(self.iterations) == self._generations:
             return Stop("generations", f"all {self._generations} generations are made")
+        if (stop := self.context.call_budget.stop_below(self._calls_of(1))) is not None:
+            return stop
         self._generation()
         return None
 
@@ -118,7 +122,7 @@ class Evolve(BaseSearch):
         if pair is not None and (crossed := self._crossed(iteration.next_id, *pair)):
             iteration.put(crossed)
             parents[crossed.id] = pair[0]
-        count = self.context.settings.candidates - len(iteration)
+        count = self._affordable_children() - len(iteration)
         drawn = [draw_parent(leaders, self.state.rng, self.best) for _ in range(count)]
         for child, parent in self._mutated(iteration.number, drawn, first=len(iteration) + 1):
             iteration.put(child)
@@ -128,6 +132,16 @@ class Evolve(BaseSearch):
         self._select(iteration)
         self._briefing.learn(iteration.number, list(iteration))
         self.finish_iteration(iteration.phase, list(iteration), self.best)
+
+    def _calls_of(self, children: int) -> int:
+        """Calls that children take: each is asked for, and run on all training cases."""
+        runs = sum(case.samples for case in self.group.cases if case.split is Split.TRAIN)
+        return children * (1 + math.ceil(runs * calls_each(self.group, self.original.evidence(Split.TRAIN))))
+
+    def _affordable_children(self) -> int:
+        """As many as a generation has, or those of them that the ceiling leaves calls for."""
+        affords, most = self.context.call_budget.affords, self.context.settings.candidates
+        return next((count for count in range(most, 0, -1) if affords(self._calls_of(count))), 0)
 
     def _crossing(self) -> bool:
         """Whether this generation has a crossover; where a generation is one child, every second one is."""

@@ -16,7 +16,7 @@ from pytest_promptopt.records import Message, Split
 from pytest_promptopt.suites.check_reading import read_checks
 from pytest_promptopt.suites.file_case import FileCase
 from pytest_promptopt.suites.located import Located
-from pytest_promptopt.text import cut_end, invisible_places, one_line, quote
+from pytest_promptopt.text import cut_end, invisible_places, one_line, quote, unused_name
 
 #: The keys of a case besides its inputs.
 OWN_KEYS = ("id", "expected", "checks", "split", "weight", "tags", "messages")
@@ -105,11 +105,7 @@ class CaseReader:
         texts = [value for value in inputs.values() if isinstance(value, str)]
         texts += [message.content for message in messages]
         slug = next(filter(None, map(slug_of, texts)), "") or f"line-{given.line()}"
-        found, number = slug, 1
-        while found in self._places:
-            number += 1
-            found = f"{slug}-{number}"
-        return found
+        return unused_name(slug, self._places)
 
     def _own_id(self, given: Located, written: Any) -> str:
         if isinstance(written, bool) or not isinstance(written, (str, int, float)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.models.registry import canonical_name
+from pytest_promptopt.settings import NO_MODEL
 from pytest_promptopt.suites import other_checks
 from pytest_promptopt.suites.check_types import CHECK_TYPES, CheckType
 from pytest_promptopt.suites.checks import NEGATION, Check
@@ -110,12 +113,14 @@ class _Reading:
         value = self._value(name, kind, value)
         more = self._more(name, value, options)
         stands = self.expected if uses and self.expected is not None else self.given
-        check = Check(name, value, stands.where(), negated, self._threshold(options), more)
+        check = Check(name, value, stands.where(), negated, self._threshold(name, kind, options), more)
         uses = uses or any(EXPECTED in more.get(key, ()) for key in JUDGE_SEES)
         return check, uses or (name == "python" and "case.expected" in value)
 
     def _more(self, name: str, value: Any, options: dict[str, Any]) -> dict[str, Any]:
         """What a type has besides its value and a threshold."""
+        if name == "similar":
+            return self._embedder(options)
         if name == "json-path":
             null = {"null": True} if "value" in options and value is None else {}
             return {"path": options["path"], **null}
@@ -127,6 +132,16 @@ class _Reading:
                 raise self.given.wrong(f"`python`: {problem}")
             return {"file": str(file), "function": name, **more}
         return more
+
+    def _embedder(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Whose embeddings are compared, where the check says it."""
+        model = options.get("model")
+        if model is None:
+            return {}
+        try:
+            return {"model": model if model == NO_MODEL else canonical_name(str(model))}
+        except SettingsError as error:
+            raise self.given.wrong(f"`model`: {error}; `none` compares letters", "model") from None
 
     def _inputs(self, key: str, given: Any) -> list[str]:
         """The names of inputs that a judge is shown."""
@@ -175,8 +190,9 @@ class _Reading:
         known = [
             "value",
             *_SHOWN.get(name, ()),
-            *(["threshold"] if kind.measures else ()),
+            *(["threshold"] if kind.threshold else ()),
             *(["path"] if name == "json-path" else ()),
+            *(["model"] if name == "similar" else ()),
         ]
         for key in options:
             if key not in known:
@@ -193,12 +209,15 @@ class _Reading:
             raise self.given.wrong(f"`json-path`: {error}", "path") from None
         return options
 
-    def _threshold(self, options: dict[str, Any]) -> float | None:
+    def _threshold(self, name: str, kind: CheckType, options: dict[str, Any]) -> float | None:
         value = options.get("threshold")
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             raise self.given.wrong(f"`threshold` must be a number, got {quote(value)}", "threshold")
+        if "maximum" in (kind.threshold or {}) and not 0 <= value <= 1:
+            said = f"`threshold` of `{name}` must be a number from 0 to 1, got {quote(value)}"
+            raise self.given.wrong(said, "threshold")
         return float(value)
 
     def _value(self, name: str, kind: CheckType, value: Any) -> Any:
@@ -229,7 +248,7 @@ class _Reading:
 
     def _file(self, path: str) -> Path:
         places = [folder / path for folder in self.folders] or [Path(path)]
-        found = next((place for place in places if place.is_file()), None)
+        found = next((place for place in places if os.path.isfile(place)), None)
         if found is None:
             looked = " and ".join(map(str, dict.fromkeys(places)))
             raise self.given.wrong(f"there is no file {quote(path)}; looked for {looked}")

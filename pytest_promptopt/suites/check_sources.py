@@ -28,6 +28,7 @@ _FORMS: Mapping[str, str] = {
     "python": "{code}",
     "promptfoo-regex": "re.search({value}, answer)",
     "promptfoo-python": "{code}",
+    "promptfoo-similar": "any(similarity(answer, text) >= {threshold} for text in {value})",
     "rubric": "judge(answer, {value}).score >= {threshold}",
 }
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pytest_promptopt.records import Failure
-from pytest_promptopt.suites import json_checks, other_checks, text_checks
+from pytest_promptopt.suites import json_checks, other_checks, similar_check, text_checks
 from pytest_promptopt.suites.checks import Check, CheckContext, Evaluate, failure_of_check
 from pytest_promptopt.suites.promptfoo import own_checks
 
 #: JSON Schema of a text, and of a list of texts.
 _TEXT = {"type": "string", "minLength": 1}
 _TEXTS = {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1}
+#: A criterion says something.
+_CRITERION = {"type": "string", "pattern": "\\S"}
+#: JSON Schema of a threshold: a function in `python` may return any number.
+_NUMBER = {"type": "number"}
+_SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 _SCALARS = {"type": "array", "items": {"type": ["string", "number", "boolean"]}, "minItems": 1}
 
 
@@ -26,7 +31,7 @@ class CheckType:
     :param accepted: what its value must be, in words.
     :param schema: the same as JSON Schema.
     :param problem: what is wrong with a value, None for one that fits; a value that fits is of this type.
-    :param measures: whether it takes a threshold.
+    :param threshold: JSON Schema of its threshold; None for a type that takes none.
     :param of_expected: whether a case's `expected` is its value where it has none.
     :param bare: whether it can stand without a value.
     """
@@ -35,7 +40,7 @@ class CheckType:
     accepted: str
     schema: Mapping[str, Any]
     problem: Callable[[Any], str | None]
-    measures: bool = False
+    threshold: Mapping[str, Any] | None = None
     of_expected: bool = False
     bare: bool = False
     description: str = ""
@@ -57,7 +62,7 @@ def _is_scalars(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(v, (str, int, float)) for v in value)
 
 
-def _is_positive(value: Any) -> bool:
+def _is_amount(value: Any) -> bool:
     return (
         isinstance(value, (int, float))
         and not isinstance(value, bool)
@@ -89,6 +94,8 @@ def _schema_problem(value: Any) -> str | None:
 
     try:
         validators.validator_for(value).check_schema(value)
+    except TypeError:
+        return "it is no JSON Schema: $schema must be the address of one"
     except exceptions.SchemaError as error:
         place = ".".join(map(str, error.absolute_path))
         return f"it is no JSON Schema: {f'{place}: ' if place else ''}{error.message}"
@@ -110,16 +117,21 @@ def _python_problem(value: Any) -> str | None:
     return None
 
 
-def _text(evaluate: Evaluate, description: str, *, measures: bool = False) -> CheckType:
+def _text(evaluate: Evaluate, description: str, *, threshold: Mapping[str, Any] | None = None) -> CheckType:
     return CheckType(
         evaluate,
         "a text",
         _TEXT,
         _unless(_is_text),
-        measures=measures,
+        threshold=threshold,
         of_expected=True,
         description=description,
     )
+
+
+def _amount(evaluate: Evaluate, unit: str, description: str) -> CheckType:
+    schema = {"type": "number", "minimum": 0}
+    return CheckType(evaluate, f"a number of {unit}", schema, _unless(_is_amount), description=description)
 
 
 def _texts(evaluate: Evaluate, description: str) -> CheckType:
@@ -174,9 +186,10 @@ CHECK_TYPES: Mapping[str, CheckType] = {
         description="the answer is one of these texts",
     ),
     "similar": _text(
-        text_checks.similar,
-        "the answer resembles this text: `threshold` is the least ratio (0.8)",
-        measures=True,
+        similar_check.similar,
+        "the answer resembles this text: `threshold` is the least ratio of letters (0.8), or, with an "
+        "embedding model, the least cosine (0.75)",
+        threshold=_SHARE,
     ),
     "max-words": CheckType(
         text_checks.max_words,
@@ -185,35 +198,23 @@ CHECK_TYPES: Mapping[str, CheckType] = {
         _unless(_is_count),
         description="the answer has at most so many words",
     ),
-    "latency": CheckType(
-        other_checks.latency,
-        "a number of seconds",
-        {"type": "number", "minimum": 0},
-        _unless(_is_positive),
-        description="the answer took at most so many seconds",
-    ),
-    "cost": CheckType(
-        other_checks.cost,
-        "a number of US dollars",
-        {"type": "number", "minimum": 0},
-        _unless(_is_positive),
-        description="the answer cost at most so many US dollars",
-    ),
+    "latency": _amount(other_checks.latency, "seconds", "the answer took at most so many seconds"),
+    "cost": _amount(other_checks.cost, "US dollars", "the answer cost at most so many US dollars"),
     "python": CheckType(
         other_checks.python,
         "a Python expression of `answer`, or FILE.py::FUNCTION",
         _TEXT,
         _python_problem,
-        measures=True,
+        threshold=_NUMBER,
         description="a Python expression of `answer` and `case`, or a function `checks.py::is_polite` "
         "of them, is true; of a number: it reaches `threshold`",
     ),
     "rubric": CheckType(
         other_checks.rubric,
         "a criterion, or the path of a rubric file",
-        _TEXT,
-        _unless(_is_text),
-        measures=True,
+        _CRITERION,
+        _unless(lambda value: _is_text(value) and not value.isspace()),
+        threshold=_SHARE,
         description="a judge's score for this criterion reaches `threshold` (0.7)",
     ),
 }  # fmt: skip
@@ -223,6 +224,7 @@ CHECK_TYPES: Mapping[str, CheckType] = {
 _FOREIGN: Mapping[str, Evaluate] = {
     own_checks.MATCHES: own_checks.matches,
     own_checks.SCRIPT: own_checks.script,
+    own_checks.ALIKE: own_checks.alike,
 }
 
 
@@ -235,8 +237,3 @@ def failure_of(check: Check, answer: str, context: CheckContext) -> Failure | No
     evaluate = _FOREIGN.get(check.type) or CHECK_TYPES[check.type].evaluate
     found = evaluate(check, answer, context)
     return None if found.holds is not check.negated else failure_of_check(check, found)
-
-
-def types() -> Sequence[str]:
-    """The names of all types."""
-    return tuple(CHECK_TYPES)

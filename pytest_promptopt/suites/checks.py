@@ -14,6 +14,7 @@ from pytest_promptopt.verdicts import Verdict
 
 if TYPE_CHECKING:
     from pytest_promptopt.suites.file_case import FileCase
+    from pytest_promptopt.suites.similar_check import Embedder
 
 NEGATION = "not-"
 
@@ -31,10 +32,12 @@ class CheckContext:
     """What a check may look at besides the answer.
 
     :param judge: None where nobody can be asked.
+    :param embedder: the same for embeddings.
     """
 
     case: FileCase
     judge: Judging | None = None
+    embedder: Embedder | None = None
 
 
 @dataclass(frozen=True)

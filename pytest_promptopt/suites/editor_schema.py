@@ -25,7 +25,7 @@ _TABLE = {
 _RATE = {
     "anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "pattern": "^[0-9.]+ *%?$"}]
 }
-_THRESHOLD = {"type": "number", "description": "the least that is enough"}
+_THRESHOLD = {"description": "the least that is enough"}
 _NULL = {"type": "null"}
 
 
@@ -130,9 +130,11 @@ def _forms() -> list[dict[str, Any]]:
     """Both forms of each type: ``contains: refund``, and ``type: contains`` with ``value: refund``."""
     found = []
     for name, kind in CHECK_TYPES.items():
-        more: dict[str, Any] = {"threshold": _THRESHOLD} if kind.measures else {}
+        more: dict[str, Any] = {"threshold": {**kind.threshold, **_THRESHOLD}} if kind.threshold else {}
         shown = JUDGE_SEES if name == "rubric" else ("reference",) if name == "python" else ()
         more |= {key: {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]} for key in shown}
+        if name == "similar":
+            more["model"] = _TEXT | {"description": "whose embeddings are compared; none compares letters"}
         value, has_path = _value(name, kind), name == "json-path"
         long = {"type": {"enum": [name, NEGATION + name]}, "value": value, **more}
         needed = ["type"] if kind.bare or kind.of_expected else ["type", "value"]

@@ -11,9 +11,11 @@ from typing import Any, ClassVar
 from pytest_promptopt.completion import Completion
 from pytest_promptopt.failed_checks import CheckFailed
 from pytest_promptopt.records import Failure, Message
+from pytest_promptopt.settings import NO_MODEL
 from pytest_promptopt.suites.check_sources import test_source
 from pytest_promptopt.suites.check_types import failure_of
 from pytest_promptopt.suites.checks import Check, CheckContext, Judging
+from pytest_promptopt.suites.similar_check import SIMILAR_TYPES, current_embedder
 from pytest_promptopt.text import plural
 
 
@@ -69,6 +71,12 @@ class FileCase:
         return any(check.type == "rubric" for check in self.checks)
 
     @property
+    def is_compared(self) -> bool:
+        """Whether its answer is compared by embeddings, where there is a model for that."""
+        compared = (check for check in self.checks if check.type in SIMILAR_TYPES)
+        return any(check.options.get("model") != NO_MODEL for check in compared)
+
+    @property
     def answer(self) -> Any | None:
         """What the whole answer must be, or be like; None when the case does not say it."""
         whole = (check for check in self.checks if check.type in ("equals", "similar") and not check.negated)
@@ -99,7 +107,7 @@ class FileCase:
         :param judge: the fixture of this name, for checks of the type ``rubric``.
         """
         __tracebackhide__ = True
-        context = CheckContext(self, judge)
+        context = CheckContext(self, judge, current_embedder())
         unmet = []
         for check in self.checks:  # no comprehension: it would be a line of ours in the user's traceback
             if (failure := failure_of(check, answer, context)) is not None:

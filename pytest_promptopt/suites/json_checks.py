@@ -10,13 +10,13 @@ from typing import Any
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.suites.checks import Check, CheckContext, Found
 from pytest_promptopt.suites.text_checks import same_json
-from pytest_promptopt.text import cut_end, quote
+from pytest_promptopt.text import cut_end, quote, value_of_json
 
 
 def is_json(check: Check, answer: str, context: CheckContext) -> Found:
     try:
-        given = json.loads(answer)
-    except (ValueError, RecursionError) as error:
+        given = value_of_json(answer)
+    except ValueError as error:
         return _no_json(answer, "json.loads(answer)", error)
     if not isinstance(check.value, Mapping):
         return Found(True, None, "json.loads(answer)", "", str(answer))
@@ -58,8 +58,8 @@ def json_path(check: Check, answer: str, context: CheckContext) -> Found:
     """A value stands at the path; with ``value`` one of the values there equals it."""
     path = check.options["path"]
     try:
-        given = json.loads(answer)
-    except (ValueError, RecursionError) as error:
+        given = value_of_json(answer)
+    except ValueError as error:
         return _no_json(answer, f"json.loads(answer) at {path}", error)
     steps = path_steps(path)
     values = list(values_at(given, steps))

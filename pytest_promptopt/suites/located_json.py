@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from typing import Any, NoReturn
+from typing import Any
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.suites.located import Located, Place
-from pytest_promptopt.text import quote
+from pytest_promptopt.text import quote, value_of_json
 
 _SPACE = re.compile(r"[\s,:]*")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -30,11 +30,8 @@ def read_json(text: str, name: str, *, line: int = 1) -> Located:
             twice.extend(key for key in keys if keys.count(key) > 1)
         return found
 
-    def constant(word: str) -> NoReturn:
-        raise ValueError(f"{word} is no value of JSON")
-
     try:
-        value = json.loads(text, object_pairs_hook=with_own_keys, parse_constant=constant)
+        value = value_of_json(text, object_pairs_hook=with_own_keys)
         places = _Places(text, line)
         places.read(())
     except json.JSONDecodeError as error:

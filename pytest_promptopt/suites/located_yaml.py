@@ -1,7 +1,7 @@
 """YAML with the line of every value, and nothing that YAML 1.1 makes of a word.
 
 ``no`` and ``on`` are texts here, as are dates and numbers with zeros in front: an expected answer ``no`` must
-not become False. Numbers are those of JSON.
+not become False. Numbers are those that both YAML 1.1 and JSON know.
 """
 
 from __future__ import annotations
@@ -130,17 +130,17 @@ class _Reading:
             return node.value
         if node.style in ("'", '"', "|", ">"):
             return node.value
-        if node.value in _WORDS:
-            return _WORDS[node.value]
-        return _number(node.value)
+        return plain_value(node.value)
 
     def _check_tag(self, node: Any, expected: str) -> None:
         if node.tag not in (f"{_TAGS}{expected}", "!"):
             raise self.wrong(node.start_mark.index, f"the tag {quote(node.tag)} is not accepted")
 
 
-def _number(text: str) -> Any:
-    """A number as JSON writes it; anything else stays a text."""
+def plain_value(text: str) -> Any:
+    """What a word without quotes is: null, true, false or a number; anything else stays a text."""
+    if text in _WORDS:
+        return _WORDS[text]
     number = _NUMBER.fullmatch(text)
     if number is None or len(text) > MAX_DIGITS:
         return text

@@ -29,7 +29,6 @@ class Suite:
     :param prompts: paths of prompt files, relative to the folder of `path`, then to rootdir; each case is
         asked with each of them.
     :param model: who answers; None leaves it to the prompt files and the settings.
-    :param models: several, where the file names several.
     :param samples: how often each case is run; None leaves it to the settings.
     :param min_pass_rate: of each prompt; None when the file asks for none.
     :param parameters: of the model.
@@ -42,7 +41,6 @@ class Suite:
     path: Path
     prompts: tuple[str, ...]
     model: str | None = None
-    models: tuple[str, ...] = ()
     samples: int | None = None
     min_pass_rate: float | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)

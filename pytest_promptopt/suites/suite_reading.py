@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ SUITE_KEYS = (
 )  # fmt: skip
 #: What the mark of a test takes besides the parameters of a model.
 _NO_PARAMETERS = ("model", "samples", "min_case_rate", "min_pass_rate", "template", "freeze", "replay")
+_NO_TABLE = f"a file of cases ends with {', '.join(file_endings.TABLES)}"
 HINTS = {"tests": "cases", "providers": "model", "provider": "model", "vars": "inputs", "assert": "checks"}
 
 
@@ -142,6 +144,7 @@ def _read_listed(path: Path, rootdir: Path, given: Located, reader: CaseReader) 
     cases = given.get("cases")
     if cases is None:
         raise given.wrong("the suite has no `cases`")
+    dialect = _dialect(given)
     listed = list(cases.items()) if isinstance(cases.value, list) else [cases]
     if not isinstance(cases.value, (list, str)):
         raise cases.wrong(
@@ -149,21 +152,35 @@ def _read_listed(path: Path, rootdir: Path, given: Located, reader: CaseReader) 
         )
     for each in listed:
         if isinstance(each.value, str):
-            table = _table(each, path, rootdir)
-            _read_table(table, rootdir, reader, dialect=_text_of(given, "dialect"))
+            _read_table(_table(each, path, rootdir), rootdir, reader, dialect=dialect)
         else:
             reader.read(each)
     if not reader.cases:
         raise cases.wrong("there are no cases")
 
 
+def _dialect(given: Located) -> str | None:
+    name = _text_of(given, "dialect")
+    if name is not None and (problem := _unknown_dialect(name)):
+        raise given.wrong(problem, "dialect")
+    return name
+
+
+def _unknown_dialect(name: str) -> str:
+    """That there is no such dialect, in a sentence; empty when there is."""
+    known = csv.list_dialects()
+    return "" if name in known else f"there is no dialect of CSV {quote(name)}; accepted: {', '.join(known)}"
+
+
 def _table(given: Located, path: Path, rootdir: Path) -> Path:
     places = [folder / given.value for folder in _folders(path, rootdir)]
-    found: Path | None = next((place for place in places if place.is_file()), None)
+    found: Path | None = next((place for place in places if os.path.isfile(place)), None)
     if found is None:
         raise given.wrong(
             f"there is no file of cases {quote(given.value)}; looked for {' and '.join(map(str, places))}"
         )
+    if not found.name.lower().endswith(file_endings.TABLES):
+        raise given.wrong(f"{quote(given.value)}: {_NO_TABLE}")
     if found.name.endswith(file_endings.SUITES):
         raise given.wrong(
             f"{quote(given.value)} is a suite of its own; accepted: {', '.join(file_endings.TABLES)}"
@@ -183,9 +200,8 @@ def _read_table(path: Path, rootdir: Path, reader: CaseReader, *, dialect: str |
 def _listed(path: Path, name: str, dialect: str | None) -> Iterator[Located]:
     ending = path.suffix.lower()
     if ending in (".csv", ".tsv"):
-        if dialect is not None and dialect not in csv.list_dialects():
-            known = ", ".join(csv.list_dialects())
-            raise SettingsError(f"{name}: there is no dialect of CSV {quote(dialect)}; accepted: {known}")
+        if dialect is not None and (problem := _unknown_dialect(dialect)):
+            raise SettingsError(f"{name}: {problem}")
         return read_csv(_text(path, name), name, dialect=dialect)
     if ending in (".jsonl", ".ndjson"):
         lines = _text(path, name).split("\n")
@@ -195,7 +211,7 @@ def _listed(path: Path, name: str, dialect: str | None) -> Iterator[Located]:
         return _items(read_json(_text(path, name), name))
     if ending in (".yaml", ".yml"):
         return _items(read_yaml(_text(path, name), name))
-    raise SettingsError(f"{name}: a file of cases ends with {', '.join(file_endings.TABLES)}")
+    raise SettingsError(f"{name}: {_NO_TABLE}")
 
 
 def _items(given: Located) -> Iterator[Located]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from pytest_promptopt.suites.check_reading import known_type, unknown_type
 from pytest_promptopt.suites.check_types import CHECK_TYPES
 from pytest_promptopt.suites.checks import NEGATION
 from pytest_promptopt.suites.located import Located
-from pytest_promptopt.text import plural, quote
+from pytest_promptopt.text import plural, quote, value_of_json
 
 #: What separates the cells of the header is taken from the header; the first wins where two fit.
 DELIMITERS = (",", ";", "\t", "|")
@@ -157,9 +156,9 @@ def _option(header: Located, type_: str, option: str) -> str:
     name = type_.removeprefix(NEGATION)
     if name == "json-path" and not option:
         raise header.wrong(f"the column `{CHECK}{type_}` names no path; write `{CHECK}{type_} $.total`")
-    if option and not (name == "json-path" or CHECK_TYPES[name].measures):
+    if option and not (name == "json-path" or CHECK_TYPES[name].threshold):
         raise header.wrong(f"the column `{CHECK}{type_} {option}`: `{type_}` takes nothing besides its value")
-    if CHECK_TYPES[name].measures and option and _number(option) is None:
+    if CHECK_TYPES[name].threshold and option and _number(option) is None:
         raise header.wrong(f"the column `{CHECK}{type_} {option}`: the threshold must be a number")
     return option
 
@@ -217,8 +216,8 @@ def _structure(text: str) -> Any:
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return value_of_json(text)
+    except ValueError:
         return text
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from pytest_promptopt.suites.checks import Check, CheckContext, Found
-from pytest_promptopt.text import plural, quote, value_text
+from pytest_promptopt.text import plural, quote, value_of_json, value_text
 
-#: A ratio that a check of the type ``similar`` asks for when it names none.
-SIMILAR = 0.8
 #: Beyond this many characters words are compared instead: comparing characters takes their product in steps.
 MAX_CHARACTERS = 1_000
 
@@ -26,8 +23,8 @@ def equals(check: Check, answer: str, context: CheckContext) -> Found:
         actual = str(answer).strip()
         return _equal(actual == wanted.strip(), actual, wanted.strip())
     try:
-        given = json.loads(answer)
-    except (ValueError, RecursionError):
+        given = value_of_json(answer)
+    except ValueError:
         return _equal(False, str(answer).strip(), wanted)
     return _equal(same_json(given, wanted), given, wanted)
 
@@ -115,16 +112,11 @@ def max_words(check: Check, answer: str, context: CheckContext) -> Found:
     )
 
 
-def similar(check: Check, answer: str, context: CheckContext) -> Found:
-    """How alike the texts are, by `difflib`, from 0 to 1; case and white space make no difference."""
-    least = SIMILAR if check.threshold is None else check.threshold
-    ratio = similarity(answer, str(check.value))
-    shown = f"similarity to {str(check.value)!r}"
-    return Found(ratio >= least, ">=", shown, f"{least:g}", round(ratio, 4), why=f"got {ratio:.2f}")
-
-
 def similarity(one: str, two: str) -> float:
-    """The share of both texts that they have in common in the same order: 1 for equal texts."""
+    """The share of both texts that they have in common in the same order, by `difflib`: 1 for equal texts.
+
+    Case and white space make no difference.
+    """
     words = one.casefold().split(), two.casefold().split()
     long = max(len(one), len(two)) > MAX_CHARACTERS
     first, second = words if long else map(" ".join, words)

@@ -32,6 +32,32 @@ def said(request):
     return text
 """
 
+#: A test class as unittest has it, which takes the prompt by a fixture of its own.
+UNITTEST = """
+import unittest
+
+@pytest.mark.prompt("prompts/repeat.md")
+class TestOld(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def _prompt(self, prompt):
+        self.prompt = prompt
+
+    def test_good(self):
+        self.assertEqual(self.prompt(word="a"), "a")
+
+    def test_bad(self):
+        self.assertEqual(self.prompt(word="a"), "b")
+"""
+
+#: A hook of a conftest.py that says who answers, when the tests are planned already.
+MARKING_HOOK = """
+import pytest
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.add_marker(pytest.mark.prompt(model="house/added"))
+"""
+
 
 class Project(ProjectFolder):
     """Has ``prompts/repeat.md`` and asks ``house/repeat`` unless a test says otherwise."""
@@ -43,6 +69,10 @@ class Project(ProjectFolder):
         self.write("conftest.py", CONFTEST)
         self.write("prompts/repeat.md", "Repeat: {{ word }}\n")
         self.ini("promptopt_model = house/repeat", *ini)
+
+    def append(self, name: str, text: str) -> None:
+        """Add `text` to a file as it is."""
+        self.write(name, (self.path / name).read_text(encoding="utf-8") + text)
 
     def run(self, *args: str, workers: int = 0) -> pytest.RunResult:
         spread = ("-n", str(workers)) if workers else ()

@@ -165,6 +165,24 @@ def test_several_prompts_are_asked_with_each_case(project: Project) -> None:
     result.stdout.fnmatch_lines(["*::prompts-repeat?a? PASSED*", "*::prompts-old-repeat?a? PASSED*"])
 
 
+def test_prompts_of_one_name_are_different_tests(project: Project) -> None:
+    project.write("evals/repeat.md", "Again: {{ word }}")
+    project.write("evals/repeat.txt", "Once more: {{ word }}")
+    project.write(
+        "evals/words.promptopt.yaml",
+        """\
+        prompts: [../repeat.md, repeat.md, repeat.txt]
+        cases:
+          - {word: a, expected: a}
+        """,
+    )
+    project.write("repeat.md", "Repeat: {{ word }}")
+    result = project.run("--collect-only", "-q")
+    result.stdout.fnmatch_lines(
+        ["promptopt: 3 prompts, cases: 3 train*", "*::repeat?a?", "*::repeat-2?a?", "*::repeat-3?a?"]
+    )
+
+
 def test_a_mistake_in_one_file_is_told_at_its_line_and_other_tests_run(project: Project) -> None:
     project.write("evals/bad.promptopt.yaml", SUITE.replace("max-words: 1", "max_words: one"))
     result = project.run("--continue-on-collection-errors")

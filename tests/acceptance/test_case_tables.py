@@ -50,6 +50,14 @@ def test_a_test_takes_its_cases_from_a_table(project: Project) -> None:
     project.run("-k", "smoke").assert_outcomes(passed=2, deselected=1)
 
 
+def test_rows_for_training_are_not_divided_by_shares(project: Project) -> None:
+    rows = "".join(f"w{number},x,train\n" for number in range(20))
+    project.write("evals/words.csv", "word,expected,split\n" + rows)
+    project.ini("promptopt_model = house/repeat", "promptopt_split = 20/40/40")
+    result = project.run("evals/words.csv", "--promptopt-prompt=prompts/repeat.md", "--collect-only")
+    result.stdout.fnmatch_lines(["promptopt: 1 prompt, cases: 20 train, 0 validation, 0 held-out"])
+
+
 def test_an_own_assert_tells_what_it_expects(project: Project) -> None:
     project.write("tests/words.csv", TABLE)
     test = TEST.replace(

@@ -48,7 +48,7 @@ def test_loud(prompt, word):
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
     project = Project(pytester)
-    project.write("conftest.py", (project.path / "conftest.py").read_text() + LOUD)
+    project.append("conftest.py", LOUD)
     project.write("bin/claude", COMMAND)
     (project.path / "bin/claude").chmod(0o755)
     project.tests(TESTS)

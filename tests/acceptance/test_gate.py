@@ -356,3 +356,154 @@ def test_refused(prompt):
     assert (kept["split"], kept["expected"], kept["actual"]) == ("heldout", "b", "a")
     assert results["test_it.py::test_refused"]["error"] == "the house model refuses boom"
     assert sum(category["count"] for category in prompt["categories"]) == 2
+
+
+#: Of `cases` every tenth is wrong, and in `samples` of each nothing ever changes.
+NINE_OF_TEN = """
+@pytest.mark.prompt("prompts/repeat.md"{mark})
+@pytest.mark.parametrize("number", range({cases}))
+def test_word(prompt, number):
+    assert prompt(word=str(number % 10)) != "0"
+"""
+
+
+def gate_of(result: pytest.RunResult) -> str:
+    (line,) = [line for line in result.outlines if line.startswith("gate: ")]
+    return line
+
+
+class TestByInterval:
+    """The rate of 90 % is measured; whether the true one reaches what is asked depends on how many cases."""
+
+    @pytest.mark.parametrize(
+        ("cases", "least", "said", "ret"),
+        [
+            (100, "80%", "90.0% (82.4% to 95.1%), 80.0% required: holds", OK),
+            (
+                20,
+                "80%",
+                "90.0% (68.3% to 98.8%), 80.0% required: UNDECIDED: about * more samples of *",
+                FAILED,
+            ),
+            (100, "97%", "90.0% (82.4% to 95.1%), 97.0% required: FAILED", FAILED),
+            (20, "90%", "UNDECIDED: the rate is too close to it for any number of samples", FAILED),
+        ],
+    )
+    def test_three_verdicts(
+        self, pytester: pytest.Pytester, workers: int, cases: int, least: str, said: str, ret: int
+    ) -> None:
+        project = Project(pytester)
+        project.tests(NINE_OF_TEN.format(cases=cases, mark=""))
+        result = project.run(
+            "--promptopt-gate=interval", f"--promptopt-min-pass-rate={least}", workers=workers
+        )
+        assert result.ret == ret
+        result.stdout.fnmatch_lines([f"gate: prompts/repeat.md *{said}*"])
+
+    def test_an_undecided_gate_passes_where_the_team_says_so(self, pytester: pytest.Pytester) -> None:
+        project = Project(pytester, "promptopt_gate = interval", "promptopt_undecided = pass")
+        project.tests(NINE_OF_TEN.format(cases=20, mark=", min_pass_rate=0.8"))
+        result = project.run()
+        assert result.ret == OK
+        assert "undecided, which passes: about " in gate_of(result)
+
+    def test_more_confidence_makes_it_undecided(self, pytester: pytest.Pytester) -> None:
+        project = Project(pytester, "promptopt_gate = interval", "promptopt_gate_confidence = 99.9%")
+        project.tests(NINE_OF_TEN.format(cases=100, mark=", min_pass_rate=0.8"))
+        assert "UNDECIDED" in gate_of(project.run())
+
+    def test_where_answers_do_not_vary_more_cases_can_decide(self, pytester: pytest.Pytester) -> None:
+        project = Project(pytester, "promptopt_gate = interval")
+        project.tests(NINE_OF_TEN.format(cases=20, mark=", min_pass_rate=0.8, samples=2"))
+        assert "UNDECIDED: samples cannot decide it; about " in gate_of(project.run())
+
+    def test_about_cases_not_seen_samples_add_nothing(self, pytester: pytest.Pytester) -> None:
+        lines = []
+        for population in ("answers", "cases"):
+            project = Project(
+                pytester, "promptopt_gate = interval", f"promptopt_gate_population = {population}"
+            )
+            project.tests(NINE_OF_TEN.format(cases=20, mark=", min_pass_rate=0.6, samples=5"))
+            lines.append(gate_of(project.run()))
+        assert "90.0% (82.4% to 95.1%), 60.0% required: holds" in lines[0]
+        assert "90.0% (68.3% to 98.8%), 60.0% required: holds" in lines[1]
+
+    def test_the_reports_say_it_too(self, pytester: pytest.Pytester) -> None:
+        project = Project(pytester, "promptopt_gate = interval")
+        project.tests(NINE_OF_TEN.format(cases=20, mark=", min_pass_rate=0.8"))
+        project.run("--promptopt-report=r.json", "--junitxml=junit.xml")
+        (prompt,) = json.loads((project.path / "r.json").read_bytes())["prompts"]
+        (gate,) = prompt["gates"]
+        assert (gate["model"], gate["verdict"], prompt["held"]) == (None, "undecided", False)
+        assert gate["interval"] == pytest.approx([0.683, 0.988], abs=1e-3)
+        assert gate["samples"] >= 1
+        junit = (project.path / "junit.xml").read_text(encoding="utf-8")
+        assert 'failures="1"' in junit
+        assert junit.count("<failure") == 1
+
+
+def test_held_out_cases_alone_can_decide(pytester: pytest.Pytester, workers: int) -> None:
+    project = Project(pytester, "promptopt_gate_split = heldout")
+    project.tests(
+        """
+        HELDOUT = [pytest.param(word, marks=pytest.mark.heldout) for word in "bc"]
+
+        @pytest.mark.prompt("prompts/repeat.md", min_pass_rate=0.9)
+        @pytest.mark.parametrize("word", ["a", "wrong", *HELDOUT])
+        def test_word(prompt, word):
+            assert len(prompt(word=word)) == 1
+        """
+    )
+    result = project.run(workers=workers)
+    assert result.ret == OK
+    assert "100.0% >= 90.0% required: holds (2 of 2 held-out cases passed" in gate_of(result)
+
+
+def test_without_a_held_out_case_such_a_gate_has_nothing_to_decide_on(pytester: pytest.Pytester) -> None:
+    project = Project(pytester, "promptopt_gate_split = heldout")
+    gated(project, mark=", min_pass_rate=0.9")
+    result = project.run()
+    assert "no held-out case ran, so there is nothing to decide on" in gate_of(result)
+    assert result.ret == FAILED, "nobody else decides about the case that failed"
+
+
+class TestPartOfTheCases:
+    """What the command line leaves out may be what passes, or what fails: no gate is decided without it."""
+
+    @pytest.mark.parametrize(
+        ("args", "run"),
+        [
+            (["-k", "wrong or b"], "2 of its 5 cases were run"),
+            (["test_it.py::test_word[wrong]"], "only tests that the command line names were run"),
+            (["--lf"], "only what failed last was run"),
+        ],
+    )
+    def test_it_is_said_and_each_failure_counts(
+        self, pytester: pytest.Pytester, workers: int, args: list[str], run: str
+    ) -> None:
+        project = Project(pytester)
+        gated(project, mark=", min_pass_rate=0.5")
+        if args == ["--lf"]:
+            assert project.run().ret == OK
+        result = project.run(*args, workers=workers)
+        assert result.ret == FAILED
+        assert "failed" in counts(result)
+        assert not any(line.startswith("gate: ") for line in result.outlines)
+        said = f"promptopt: gate of prompts/repeat.md not decided: {run}; --promptopt-gate-partial=on *"
+        result.stdout.fnmatch_lines([said])
+
+    def test_the_team_can_have_it_decided(self, pytester: pytest.Pytester, workers: int) -> None:
+        project = Project(pytester)
+        gated(project, mark=", min_pass_rate=0.5")
+        result = project.run("-k", "wrong or b", "--promptopt-gate-partial=on", workers=workers)
+        assert result.ret == OK
+        assert "50.0% >= 50.0% required: holds" in gate_of(result)
+
+    def test_a_prompt_all_of_whose_cases_are_run_has_its_gate(self, pytester: pytest.Pytester) -> None:
+        project = Project(pytester)
+        project.write("prompts/other.md", "Repeat: {{ word }}\n")
+        other = FOUR_OF_FIVE.replace("repeat.md", "other.md").replace("test_word", "test_other")
+        gated(project, mark=", min_pass_rate=0.5", more=other.format(mark=", min_pass_rate=0.5"))
+        result = project.run("-k", "test_word or (test_other and wrong)")
+        assert gate_of(result).startswith("gate: prompts/repeat.md 80.0% >= 50.0% required: holds")
+        assert result.ret == FAILED

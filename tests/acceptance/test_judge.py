@@ -42,7 +42,7 @@ def test_it(prompt, judge, word):
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> Project:
     project = Project(pytester, "promptopt_judge_model = house/judge")
-    project.write("conftest.py", (project.path / "conftest.py").read_text(encoding="utf-8") + JUDGE)
+    project.append("conftest.py", JUDGE)
     return project
 
 
@@ -217,7 +217,6 @@ class TestArguments:
 
 class TestPairs:
     def test_what_was_said_of_two_answers_stands_under_a_failing_test(self, project: Project) -> None:
-        conftest = (project.path / "conftest.py").read_text(encoding="utf-8")
         compared = """
 def said(request, grade=said):
     text = request.messages[-1].content
@@ -229,7 +228,7 @@ def _better(text):
     one, two = (re.search(f"<{name}_answer>\\n(.*)\\n<", text)[1] for name in ("first", "second"))
     return "first" if len(one) > len(two) else "second"
 """
-        project.write("conftest.py", conftest + compared)
+        project.append("conftest.py", compared)
         project.tests(
             """
             @pytest.mark.prompt("prompts/repeat.md")
@@ -375,7 +374,6 @@ class TestCalibration:
     def test_pairs_are_asked_in_both_orders_and_a_disagreement_shows_both_answers(
         self, project: Project
     ) -> None:
-        conftest = (project.path / "conftest.py").read_text(encoding="utf-8")
         compared = """
 def said(request, grade=said):
     text = request.messages[-1].content
@@ -384,7 +382,7 @@ def said(request, grade=said):
     one, two = (re.search(f"<{name}_answer>\\n(.*)\\n<", text)[1] for name in ("first", "second"))
     return f"REASONS: by length\\nBETTER: {'first' if len(one) > len(two) else 'second'}"
 """
-        project.write("conftest.py", conftest + compared)
+        project.append("conftest.py", compared)
         project.tests(GRADED)
         pair = {"a": "a short one", "b": "a much longer one", "better": "a", "criterion": "is short"}
         project.write("labels.jsonl", json.dumps(pair) + "\n")
@@ -722,7 +720,7 @@ class TestItsOwnPrompt:
     @pytest.fixture
     def project(self, pytester: pytest.Pytester) -> Project:
         project = Project(pytester)
-        project.write("conftest.py", (project.path / "conftest.py").read_text(encoding="utf-8") + LOOP)
+        project.append("conftest.py", LOOP)
         project.write("prompts/judge.md", OWN_PROMPT)
         project.ini(
             "promptopt_model = house/repeat",
@@ -847,7 +845,6 @@ class TestItsOwnPrompt:
 class TestAJudgeThatIsLost:
     @pytest.mark.parametrize("workers", [0, 2])
     def test_ends_the_search_where_every_case_asks_it(self, project: Project, workers: int) -> None:
-        conftest = project.path / "conftest.py"
         lost = """
 def refuse(request):
     if "<criterion>" in request.messages[-1].content:
@@ -856,7 +853,7 @@ def refuse(request):
 
 judged, said = said, refuse
 """
-        conftest.write_text(conftest.read_text(encoding="utf-8") + lost, encoding="utf-8")
+        project.append("conftest.py", lost)
         project.tests(
             """
             @pytest.mark.prompt("prompts/repeat.md", samples=10)
@@ -894,8 +891,7 @@ def said(request):
 
 class TestAnswersWithoutAVerdict:
     def test_that_a_new_text_leads_to_keep_it_from_being_written(self, project: Project) -> None:
-        conftest = project.path / "conftest.py"
-        conftest.write_text(conftest.read_text(encoding="utf-8") + SPEECHLESS, encoding="utf-8")
+        project.append("conftest.py", SPEECHLESS)
         project.ini(
             "promptopt_model = house/repeat", "promptopt_judge_model = house/judge",
             "promptopt_optimizer_model = house/writer", "promptopt_split = 40/20/40",
@@ -912,7 +908,7 @@ class TestAnswersWithoutAVerdict:
         )
         result = project.run("--optimize", "--promptopt-trust-judge", "--promptopt-max-iterations=1")
         result.stdout.fnmatch_lines(
-            ["*not written: the judge gives no verdict on the new answers of 30 cases that it judged before"]
+            ["*not written: there is no verdict on the new answers of 30 cases that had one before"]
         )
         assert (project.path / "prompts/repeat.md").read_text(encoding="utf-8") == "Repeat: {{ word }}\n"
 
@@ -993,7 +989,6 @@ class TestReport:
     def test_a_gain_that_only_the_judge_sees_comes_with_a_warning_where_answers_got_longer(
         self, project: Project
     ) -> None:
-        conftest = (project.path / "conftest.py").read_text(encoding="utf-8")
         likes_length = """
 def said(request):
     text = request.messages[-1].content
@@ -1005,7 +1000,7 @@ def said(request):
     word = text.rpartition(": ")[2]
     return " ".join([word] * 6) if "At length" in text else word
 """
-        project.write("conftest.py", conftest + likes_length)
+        project.append("conftest.py", likes_length)
         project.tests(
             """
             WORDS = [f"w{number}" for number in range(20)]
@@ -1034,7 +1029,6 @@ class TestSecrecy:
         self, project: Project
     ) -> None:
         """The judge repeats the answer in its issues and suggestions; of each split it is another word."""
-        conftest = (project.path / "conftest.py").read_text(encoding="utf-8")
         repeats = """
 def said(request):
     text = request.messages[-1].content
@@ -1045,7 +1039,7 @@ def said(request):
         return f"REASONS: {answer}\\nISSUE: {answer} is vague\\nSUGGESTION: not {answer}\\nSCORE: 0.2"
     return text.rpartition(": ")[2]
 """
-        project.write("conftest.py", conftest + repeats)
+        project.append("conftest.py", repeats)
         project.tests(
             """
             CASES = [

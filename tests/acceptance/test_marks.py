@@ -6,7 +6,7 @@ import fnmatch
 
 import pytest
 
-from tests.acceptance.projects import Project
+from tests.acceptance.projects import UNITTEST, Project
 
 
 def test_a_parametrized_function_is_one_case_for_each_value(pytester: pytest.Pytester) -> None:
@@ -53,23 +53,7 @@ def test_the_mark_on_a_class_a_module_and_a_method(pytester: pytest.Pytester) ->
 
 def test_a_unittest_class_gets_the_prompt_from_an_autouse_fixture(pytester: pytest.Pytester) -> None:
     project = Project(pytester)
-    project.tests(
-        """
-        import unittest
-
-        @pytest.mark.prompt("prompts/repeat.md")
-        class TestOld(unittest.TestCase):
-            @pytest.fixture(autouse=True)
-            def _prompt(self, prompt):
-                self.prompt = prompt
-
-            def test_good(self):
-                self.assertEqual(self.prompt(word="a"), "a")
-
-            def test_bad(self):
-                self.assertEqual(self.prompt(word="a"), "b")
-        """
-    )
+    project.tests(UNITTEST)
     result = project.run()
     result.assert_outcomes(passed=1, failed=1)
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 
 import pytest
 
-from tests.acceptance.projects import Project
+from tests.acceptance.projects import MARKING_HOOK, UNITTEST, Project
 
 SAID = """
 def said(request):
@@ -29,7 +29,7 @@ BOTH = "--promptopt-model=house/keen,house/deaf"
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> Project:
     project = Project(pytester)
-    project.write("conftest.py", (project.path / "conftest.py").read_text() + SAID)
+    project.append("conftest.py", SAID)
     return project
 
 
@@ -189,22 +189,9 @@ def test_junit_names_the_model(project: Project) -> None:
 
 
 def test_a_method_of_unittest_must_name_its_model(project: Project) -> None:
-    project.tests(
-        """
-        import unittest
-
-        @pytest.mark.prompt("prompts/repeat.md")
-        class TestOld(unittest.TestCase):
-            @pytest.fixture(autouse=True)
-            def _prompt(self, prompt):
-                self.prompt = prompt
-
-            def test_good(self):
-                self.assertEqual(self.prompt(word="a"), "a")
-        """
-    )
+    project.tests(UNITTEST)
     result = project.run(BOTH)
-    result.assert_outcomes(errors=1)
+    result.assert_outcomes(errors=2)
     result.stdout.fnmatch_lines(
         ["*test_it.py:11: test_good takes no parameters, so it cannot be run with each of house/keen, *"]
     )
@@ -251,14 +238,7 @@ def test_cases_without_python_run_with_each_model_as_well(project: Project) -> N
 
 def test_a_test_that_takes_its_model_from_a_hook_is_not_multiplied(project: Project) -> None:
     """A mark that a hook adds comes after the tests were planned: it decides who answers, not how often."""
-    more = """
-import pytest
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        item.add_marker(pytest.mark.prompt(model="house/added"))
-"""
-    project.write("conftest.py", (project.path / "conftest.py").read_text() + more)
+    project.append("conftest.py", MARKING_HOOK)
     project.tests(WORDS)
     project.run(BOTH)
     assert {model for model, _ in asked(project)} == {"house/added"}

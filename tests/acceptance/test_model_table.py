@@ -32,7 +32,7 @@ THREE = "--promptopt-model=house/weak,house/good,house/even"
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setenv("COLUMNS", "80")
     project = Project(pytester)
-    project.write("conftest.py", (project.path / "conftest.py").read_text() + SAID)
+    project.append("conftest.py", SAID)
     project.tests(NUMBERS)
     return project
 

@@ -40,6 +40,7 @@ WRONG = {
     "strategy": ("refine,,evolve", "separated by commas"),
     "intercept": ("models.example.com", "is not on, off, +HOST (all its requests) or -HOST (none of them)"),
     "judge_model": ("gpt", "accepted are 'anthropic/<model>'"),
+    "embedding_model": ("small", "accepted are 'anthropic/<model>'"),
     "judge_prompt": ("", "is not the path of a file"),
     "prompt": ("", "is not the path of a file"),
     "judge_labels": (",", "is not a list of paths of files"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.acceptance.projects import Project
+from tests.acceptance.projects import MARKING_HOOK, Project
 
 
 @pytest.fixture
@@ -110,14 +110,7 @@ def test_a_class_goes_before_the_one_it_is_made_of(project: Project) -> None:
 
 
 def test_a_hook_may_add_a_mark(project: Project) -> None:
-    more = """
-import pytest
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        item.add_marker(pytest.mark.prompt(model="house/added"))
-"""
-    project.write("conftest.py", (project.path / "conftest.py").read_text() + more)
+    project.append("conftest.py", MARKING_HOOK)
     project.tests(
         """
         @pytest.mark.prompt("prompts/repeat.md", model="house/written")

@@ -37,7 +37,7 @@ def workers(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> Project:
     project = Project(pytester)
-    project.write("conftest.py", (project.path / "conftest.py").read_text() + SAID)
+    project.append("conftest.py", SAID)
     return project
 
 

@@ -49,7 +49,7 @@ def test_call(prompt, city):
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> Project:
     project = Project(pytester)
-    project.write("conftest.py", (project.path / "conftest.py").read_text() + AGENT)
+    project.append("conftest.py", AGENT)
     project.write("prompts/look.md", "Look it up: {{ city }}\n")
     return project
 
@@ -116,7 +116,7 @@ def test_arguments_are_redacted_too(project: Project) -> None:
 def pytest_promptopt_redact(text):
     return text.replace("Oslo", "CITY")
 """
-    project.write("conftest.py", (project.path / "conftest.py").read_text() + hide)
+    project.append("conftest.py", hide)
     project.tests(TESTS)
     project.run("--optimize", "--promptopt-optimizer-model=house/writer").assert_outcomes(passed=8)
     asked = (project.path / "asked.txt").read_text()

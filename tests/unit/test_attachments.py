@@ -14,7 +14,7 @@ from pytest_promptopt.budget.ledger import input_bound
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.models.content_limits import check_files
 from pytest_promptopt.records import Message, Request
-from pytest_promptopt.records.content import File, readable_parts
+from pytest_promptopt.records.content import File, Thought, ToolCall, readable_parts
 from pytest_promptopt.replay.call_content import CallContent
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
@@ -107,6 +107,13 @@ def test_what_is_none_is_named(given: Any, said: str) -> None:
     assert str(caught.value).startswith(said)
 
 
+def test_a_text_in_the_place_of_a_path_is_named_in_short(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        CallContent.read({"images": base64.b64encode(PNG * 99).decode()}, [tmp_path])
+    assert str(caught.value).startswith("prompt(...): images[0]: there is no file iVBORw0KGgo")
+    assert len(str(caught.value)) < 500
+
+
 def asked(model: str, *files: File) -> Request:
     return Request(model, (Message("user", readable_parts(files), files),))
 
@@ -160,3 +167,11 @@ def test_a_file_is_reserved_by_what_it_can_cost() -> None:
     assert 5_000 <= image - bare < 5_200
     assert input_bound(asked("openai/gpt-4o-mini", large("image", 100))) >= 50_000
     assert input_bound(asked("openai/gpt-4o-mini", large("document", 50_000_000))) < 210_000
+    fetched = Document("https://a.org/b.pdf").file("d", [])
+    assert input_bound(asked("anthropic/claude-opus-5-5", fetched)) >= 200_000, "nobody knows its pages"
+
+
+def test_a_thought_that_is_sent_back_is_reserved() -> None:
+    thought = Thought("so " * 1_000, signature="s" * 500)
+    turn = Message("assistant", readable_parts([thought]), (thought, ToolCall("look", {}, "c")))
+    assert input_bound(Request("anthropic/claude-opus-5-5", (turn,))) >= 3_500

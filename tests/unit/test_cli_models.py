@@ -86,20 +86,22 @@ class Command:
         return [json.loads(line) for line in self._seen.read_text().splitlines()]
 
 
+def installed(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, output: Any) -> Command:
+    """The only command on PATH."""
+    monkeypatch.setenv("PATH", str(folder))
+    command = Command(folder, name)
+    command.prints(output)
+    return command
+
+
 @pytest.fixture
 def claude(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    command = Command(tmp_path, "claude")
-    command.prints(CLAUDE)
-    return command
+    return installed(tmp_path, monkeypatch, "claude", CLAUDE)
 
 
 @pytest.fixture
 def codex(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    command = Command(tmp_path, "codex")
-    command.prints(CODEX)
-    return command
+    return installed(tmp_path, monkeypatch, "codex", CODEX)
 
 
 def ask(model: str, *turns: Message, **fields: Any) -> Answer:

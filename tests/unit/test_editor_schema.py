@@ -26,6 +26,7 @@ VALIDATOR = Draft202012Validator(editor_schema())
 #: Mistakes that only the reader can see: what is on the disk, elsewhere in the file, or inside of a text.
 BEYOND = (
     "is that of",
+    "names no model",
     "there is no file",
     "is no regular expression",
     "is no JSON Schema",

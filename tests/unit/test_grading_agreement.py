@@ -14,14 +14,13 @@ from pytest_promptopt.grading.agreement import (
     MOST_LABELS,
     TAIL,
     Confusion,
-    at_least,
-    at_most,
     bootstrap_kappas,
     enough_for_kappa,
     enough_for_share,
     kappa_of,
     proportion,
 )
+from pytest_promptopt.rate_interval import at_least, at_most
 
 
 def tail(count: int, of: int, chance: float) -> float:

@@ -36,7 +36,7 @@ from pytest_promptopt.verdicts import (
     Suggestion,
     Verdict,
 )
-from tests.wire import Reply, WireServer
+from tests.wire import Reply, WireServer, connect_sdks
 
 GOOD = "REASONS: It cites the policy.\nSTRENGTH: cites it\nSCORE: 0.9"
 
@@ -443,7 +443,6 @@ def test_a_schema_is_sent_to_models_that_take_one() -> None:
     assert {name: takes_schema(name) for name in wanted} == wanted
 
 
-KEY = "sk-test-0123456789abcdef"
 CLAUDE_MODEL = "anthropic/claude-opus-5-5"
 GPT = "openai/gpt-4o-mini"
 JSON_VERDICT = (
@@ -460,12 +459,7 @@ def reply_by_schema(body: dict[str, Any]) -> str:
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[WireServer]:
     with WireServer(answer=reply_by_schema) as server:
-        monkeypatch.delenv("ANTHROPIC_AUTH_TOKEN", raising=False)
-        monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
-        monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
-        monkeypatch.setenv("OPENAI_API_KEY", KEY)
-        monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
-        monkeypatch.setenv("OPENAI_API_BASE", f"{server.url}/v1")
+        connect_sdks(server, monkeypatch)
         yield server
 
 

@@ -29,6 +29,7 @@ from pytest_promptopt.models.client import CallResult, ModelClient, PaidCall, Re
 from pytest_promptopt.models.registry import resolve_model
 from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.records import Answer, Message, Request, Role, Spend, Usage
+from pytest_promptopt.records.content import ToolCall
 from pytest_promptopt.response_cache import ResponseCache
 from tests.wire import Reply, WireServer, message, refused
 
@@ -553,6 +554,21 @@ def test_a_kind_may_be_given_by_its_value() -> None:
     model = FakeModel(failed("rate limit"))  # type: ignore[arg-type]
     with calling(model) as client:
         assert client.ask(question(), Role.TARGET).text == "HELLO"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("look", '{"city": "Oslo"}'), ("look", None), ("look", {"at": object()}), (None, {})],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_call_of_a_tool_that_nobody_can_read_is_a_mistake_of_the_model(name: Any, arguments: Any) -> None:
+    call = ToolCall(name, arguments)
+    model = Odd(lambda answer: replace(answer, text="", tool_calls=(call,)))
+    with calling(model) as client:
+        with pytest.raises(ModelError, match="fake/model: the model returned ToolCall") as caught:
+            client.ask(question("odd"), Role.TARGET)
+        assert caught.value.kind is ErrorKind.DEFECT
+        assert client.ask(question("next"), Role.TARGET).text == "NEXT"
 
 
 @pytest.mark.parametrize(

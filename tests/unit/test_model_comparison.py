@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from pytest_promptopt.gate import check_prompts
 from pytest_promptopt.model_comparison import compare_models
 from pytest_promptopt.records import Call, Case, CaseResult, Outcome, Split, Status, Usage
 from pytest_promptopt.reports.model_table import model_tables
@@ -69,6 +70,13 @@ class TestComparison:
         first, second = compared.models
         assert (first.model, first.cost, first.unpriced, first.latency) == ("house/x", 0.75, 1, 4)
         assert (second.model, second.cost, second.unpriced, second.latency) == ("house/y", None, 1, 1.0)
+
+    def test_models_stand_in_the_order_asked_for_whichever_answered_first(self) -> None:
+        answered = (result("a", "house/z", 1), result("a", "house/y", 1), result("a", "house/x", 1))
+        (whole,) = check_prompts({"route.md": answered}, {}, models=("house/x", "house/none", "house/z"))
+        assert [*whole.by_model] == ["house/x", "house/z", "house/y"]
+        [compared] = compare_models([whole])
+        assert [figures.model for figures in compared.models] == ["house/x", "house/z", "house/y"]
 
     def test_only_cases_that_both_have_answered_are_compared(self) -> None:
         [compared] = compare_models(

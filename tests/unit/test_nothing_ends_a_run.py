@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_promptopt.errors import PromptFileError, SettingsError
-from pytest_promptopt.journal import Journal, read_events
+from pytest_promptopt.journal import Journal, JournalError, read_events
 from pytest_promptopt.optimizer import acceptance, halting
 from pytest_promptopt.optimizer.acceptance import Verdict
 from pytest_promptopt.optimizer.base_search import BaseSearch
@@ -24,12 +24,13 @@ from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.proposal import proposer
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
 from pytest_promptopt.optimizer.protocols import Ask, StopRun, Trial
+from pytest_promptopt.optimizer.run import run_optimization
 from pytest_promptopt.optimizer.screening import ScreeningEvaluator
 from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.prompts.examples import Example, with_examples
-from pytest_promptopt.records import CaseResult, Outcome, Request, Split, Status
+from pytest_promptopt.records import Case, CaseResult, Outcome, Request, Split, Status
 from pytest_promptopt.results import Iteration, RunResult
 from pytest_promptopt.strategies.evolve import Evolve
 from pytest_promptopt.strategies.hybrid import Hybrid
@@ -503,3 +504,33 @@ def test_a_cut_that_empties_a_turn_is_not_tried(tmp_path: Path) -> None:
     with pytest.raises(PromptFileError, match="turn is empty"):
         file.with_prose(made[0].prose)
     assert checks.fault(file, made[0].prose) is not None
+
+
+class Failing(Journal):
+    """Cannot write what was measured of the old model."""
+
+    def append(self, event: str, **data: Any) -> None:
+        if event == "migration":
+            raise JournalError("the disk is full")
+        super().append(event, **data)
+
+
+class WithAnOldModel(World):
+    """The cases of the old model are in no split."""
+
+    @property
+    def cases(self) -> list[Case]:
+        return [case for case in super().cases if not case.id.startswith("old")]
+
+
+def test_what_goes_wrong_in_measuring_an_old_model_bars_no_text(tmp_path: Path) -> None:
+    cases, scored = needs("a a a a a a a a -"), needs("a a", HELDOUT)
+    world = WithAnOldModel([*cases, *scored, *(replace(each, id=f"old-{each.id}") for each in scored)], ["a"])
+    context = replace(
+        world.context(journal=Failing.create(tmp_path, "r")),
+        references={each.id: f"old-{each.id}" for each in scored},
+    )
+    (result,) = run_optimization(world.prompts, context, world.strategy, write=world.write).prompts
+    assert (result.outcome, result.written) == ("improved", True)
+    assert "the old model could not be measured on the held-out cases: " in result.note
+    assert result.note.endswith("JournalError: the disk is full")

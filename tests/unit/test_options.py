@@ -9,7 +9,17 @@ import pytest
 
 from pytest_promptopt import options
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.settings import Accept, CacheMode, Intercept, Mode, Settings
+from pytest_promptopt.settings import (
+    Accept,
+    CacheMode,
+    GateMode,
+    GatePopulation,
+    GateSplit,
+    Intercept,
+    Mode,
+    Settings,
+    Undecided,
+)
 
 BY_FIELD = {option.field: option for option in options.OPTIONS}
 
@@ -80,6 +90,11 @@ def test_defaults_that_the_help_names_are_the_settings_own() -> None:
         ("min_pass_rate", "0", 0.0),
         ("min_pass_rate", "1", 1.0),
         ("min_pass_rate", "90 %", 0.9),
+        ("gate", "interval", GateMode.INTERVAL),
+        ("undecided", "pass", Undecided.PASS),
+        ("gate_confidence", "99%", 0.99),
+        ("gate_population", "cases", GatePopulation.CASES),
+        ("gate_split", "heldout", GateSplit.HELDOUT),
         ("strategy", "refine", ("refine",)),
         ("strategy", "refine, gepa", ("refine", "gepa")),
         ("split", "60/20/20", (0.6, 0.2, 0.2)),
@@ -154,6 +169,7 @@ WRONG = [
     ("cache", "no", "use, refresh, off"),
     ("critique", "yes", "auto, on, off"),
     ("judge_model", "gpt", "anthropic/<model>"),
+    ("embedding_model", "small", "anthropic/<model>"),
     ("judge_prompt", " ", "path of a file"),
     ("prompt", " ", "path of a file"),
     ("judge_labels", ",", "a list of paths"),
@@ -161,6 +177,13 @@ WRONG = [
     ("judge_floor", "-1", "share from 0 to 1"),
     ("min_pass_rate", "-0.1", "a share from 0 to 1"),
     ("min_pass_rate", "most", "a share from 0 to 1"),
+    ("gate", "strict", "rate, interval"),
+    ("undecided", "skip", "fail, pass"),
+    ("gate_confidence", "0.4", "a confidence from 0.5 to below 1"),
+    ("gate_confidence", "100%", "a confidence from 0.5 to below 1"),
+    ("gate_population", "prompts", "answers, cases"),
+    ("gate_split", "train", "all, heldout"),
+    ("gate_partial", "yes", "on or off"),
     ("intercept", "maybe", "is not on, off, +HOST"),
     ("intercept", "+http://host", "a host has no scheme, port or path"),
     ("intercept", "off +host", "off stands alone"),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import textwrap
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
 from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.suites.checks import Check
 from pytest_promptopt.suites.file_case import FileCase
+from pytest_promptopt.suites.promptfoo.importing import import_file
 from pytest_promptopt.suites.promptfoo.reading import ReadSuite, read_promptfoo
+from pytest_promptopt.suites.suite_reading import read_suite
 
 
 @pytest.fixture
@@ -67,6 +71,24 @@ def test_each_provider_and_prompt_is_a_suite(folder: Path) -> None:
         ("prompt4-openai-chat-gpt-4o", "promptfooconfig.yaml::prompts[2].raw", "openai/gpt-4o"),
     ]
     assert found[-1].suite.parameters == {"temperature": 0.2, "max_tokens": 9}
+
+
+def test_a_model_with_two_settings_is_two_suites(folder: Path) -> None:
+    found = read(
+        folder,
+        """
+        prompts: [a]
+        providers:
+          - {id: "openai:gpt-4o", config: {temperature: 0}}
+          - {id: "openai:gpt-4o", config: {temperature: 1}}
+        """,
+    )
+    assert [each.name for each in found] == ["prompt1-openai-gpt-4o", "prompt1-openai-gpt-4o-2"]
+
+
+def test_a_text_in_quotes_is_none_of_the_numbers_on_its_line(folder: Path) -> None:
+    found = read(folder, one_test("vars: {x: '42', y: 42, z: [1.5, '1.5', '1e3']}"))
+    assert cases(found)[0].inputs == {"x": "42"}
 
 
 def test_lists_multiply_and_the_default_test_is_added(folder: Path) -> None:
@@ -181,6 +203,11 @@ def test_a_chat_in_json_is_turns_for_a_model_and_one_text_for_echo(folder: Path)
 SKIPPED = {
     "javascript": ("assert: [{type: javascript, value: output.length}]", "the assertion `javascript` is not"),
     "embeddings": ("assert: [{type: not-similar, value: a}]", "it compares embeddings in promptfoo"),
+    "embeddings, named": (
+        "assert: [{type: 'similar:cosine', value: a}]",
+        "--promptopt-embedding-model=PROVIDER/MODEL (ini promptopt_embedding_model)",
+    ),
+    "another measure": ("assert: [{type: 'similar:dot', value: a}]", "only the cosine is compared"),
     "unknown": ("assert: [{type: max-length, value: 3}]", "the assertion `max-length` is not supported"),
     "transform": ("assert: [{type: equals, value: a, transform: output}]", "`transform` of an assertion"),
     "empty value": ("assert: [{type: contains, value: ''}]", "a text or a number that is not empty"),
@@ -198,13 +225,18 @@ SKIPPED = {
         "assert: [{type: is-json, value: {$schema: 'https://json-schema.org/draft/2020-12/schema'}}]",
         "`$schema` in a JSON Schema",
     ),
+    "schema of nothing": ("assert: [{type: is-json, value: false}]", "a JSON Schema must be a mapping"),
+    "schema of a text": ("assert: [{type: is-json, value: 'null'}]", "a JSON Schema must be a mapping"),
     "latency": ("assert: [{type: latency}]", "`latency`: it has no threshold"),
     "python": ("assert: [{type: python, value: 'if'}]", "the code cannot be read"),
     "python file": ("assert: [{type: python, value: file://none.py}]", "there is no file none.py"),
     "provider": ("provider: echo", "`provider` of a test is not supported"),
     "options": ("options: {transform: output}", "`transform` in the `options` of a test is not supported"),
     "threshold": ("threshold: 0.5", "`threshold` of a test is not supported"),
+    "threshold of 0": ("threshold: 0", "`threshold` of a test is not supported"),
     "date": ("vars: {x: 2024-01-02}", "promptfoo takes 2024-01-02 for a number or a date; put it in quotes"),
+    "exponent": ("vars: {x: 1e3}", "promptfoo takes 1e3 for a number or a date"),
+    "digits in groups": ("vars: {x: 10_000.5}", "promptfoo takes 10_000.5 for a number or a date"),
     "octal": ("vars: {x: 012}", "promptfoo takes 012 for a number or a date"),
     "code": ("vars: {x: file://x.py}", "there is no file x.py"),
     "environment": ("vars: {x: '{{ env.HOME }}'}", "`env` takes values from the environment"),
@@ -222,6 +254,44 @@ def test_what_is_not_done_as_promptfoo_does_it_is_skipped_with_its_line(
     (reason,) = skipped(found)
     assert reason.startswith("promptfooconfig.yaml:6: ")
     assert said in reason
+
+
+class TestSimilar:
+    """With a model that makes embeddings."""
+
+    @staticmethod
+    def read(folder: Path, assertion: str) -> tuple[ReadSuite, ...]:
+        path = write(folder, "promptfooconfig.yaml", one_test(f"assert: [{assertion}]"))
+        return read_promptfoo(path, folder, embedding_model="demo")
+
+    @pytest.mark.parametrize(
+        ("assertion", "check"),
+        [
+            (
+                "{type: similar, value: to a}",
+                Check("similar", "to a", threshold=0.75, options={"model": "demo"}),
+            ),
+            (
+                "{type: 'not-similar:cosine', value: b, threshold: 0, provider: 'openai:embedding:x'}",
+                Check("similar", "b", negated=True, threshold=0, options={"model": "demo"}),
+            ),
+            (
+                "{type: similar, value: [b, a]}",
+                Check("promptfoo-similar", ["b", "a"], threshold=0.75, options={"model": "demo"}),
+            ),
+        ],
+    )
+    def test_it_is_the_cosine_and_75_unless_it_says_more(
+        self, folder: Path, assertion: str, check: Check
+    ) -> None:
+        (case,) = cases(self.read(folder, assertion))
+        assert case.checks == (check,)
+
+    @pytest.mark.parametrize("value", ["''", "[]", "[1]", "{a: 1}", "file://a.py"])
+    def test_a_value_that_is_no_text_is_skipped(self, folder: Path, value: str) -> None:
+        write(folder, "a.py", "")
+        (reason,) = skipped(self.read(folder, f"{{type: similar, value: {value}}}"))
+        assert reason.startswith("promptfooconfig.yaml:6: `similar`: ")
 
 
 PROMPTS = {
@@ -378,3 +448,32 @@ def test_a_file_that_is_no_yaml_is_an_error_with_its_line(folder: Path) -> None:
         read(folder, "prompts: a\n  - b: [\n")
     with pytest.raises(SettingsError, match="a configuration of promptfoo must be a mapping"):
         read(folder, "- a\n")
+
+
+def test_what_is_imported_can_be_read_and_what_our_files_cannot_say_is_left_out(folder: Path) -> None:
+    out = StringIO()
+    config = write(
+        folder,
+        "promptfooconfig.yaml",
+        """
+        prompts: ["Say {{x}}"]
+        providers: [echo]
+        tests:
+          - vars: {x: a}
+            assert:
+              - {type: regex, value: "[\U0001f600é]$"}
+              - {type: equals, value: null}
+              - {type: contains-all, value: []}
+              - {type: llm-rubric, value: polite, threshold: 7}
+        """,
+    )
+    import_file(config, folder, out)
+    (case,) = read_suite(folder / "promptfooconfig.promptopt.yaml", folder).cases
+    assert [(check.name, check.value) for check in case.checks] == [("regex", "[\U0001f600é]\\Z")]
+    assert [line.partition(": ")[0] for line in out.getvalue().splitlines()[3:]] == [
+        f"  promptfooconfig.yaml:{line}" for line in (8, 9, 10)
+    ]
+    assert (
+        "promptfooconfig.yaml:10: `threshold` of `rubric` must be a number from 0 to 1, got 7"
+        in out.getvalue()
+    )

@@ -23,6 +23,10 @@ MATCHING = [
     ("a.b", "a\u2028b", False),
     ("[^]", "\n", True),
     ("[]", "a", False),
+    ("^\\B", "", True),
+    ("[--a]", "9", True),
+    ("[!-]", "-", True),
+    ("(?=a)*b", "b", True),
     ("\\bx\\b", "éxé", True),
     ("(?<y>a)b", "ab", True),
     ("^.$", "\U0001f600", False),
@@ -61,6 +65,10 @@ def test_a_regular_expression_matches_as_in_javascript(pattern: str, text: str, 
         ("a(", "Python cannot take this regular expression"),
         ("[a", "a [ is not closed"),
         ("a\\", "it ends with a backslash"),
+        ("a\\b*", "nothing to repeat"),
+        ("(?<=a){2}b", "nothing to repeat"),
+        ("[\\w--]", "a range that begins or ends with a class"),
+        ("[!-\\d]", "a range that begins or ends with a class"),
     ],
 )
 def test_one_that_python_takes_otherwise_is_refused(pattern: str, said: str) -> None:
@@ -132,9 +140,12 @@ CODE = {
     "0": False,
     "'true'": True,
     "'False'": False,
-    "{'pass': True, 'score': 1}": True,
+    "{'pass': True, 'score': 1, 'reason': ''}": True,
+    "{'pass': True, 'score': 1}": False,
+    "{'pass': True, 'score': True, 'reason': ''}": False,
     "{'pass_': False, 'score': 0, 'reason': 'bad'}": False,
-    '\'{"pass": true, "score": 1}\'': True,
+    '\'{"pass": true, "score": 1, "reason": ""}\'': True,
+    '\'{"pass": true, "score": NaN, "reason": ""}\'': False,
     "1 / 0": False,
     "None": False,
     "{'score': 1}": False,
@@ -147,13 +158,13 @@ def test_code_decides_as_in_promptfoo(code: str, holds: bool) -> None:
     context = CheckContext(FileCase("1", {}))
     check = Check(SCRIPT, code, "c.yaml:1", options={"vars": {"x": "a"}})
     assert (failure_of(check, "a", context) is None) is holds
-    fails_anyhow = code in ("1 / 0", "None", "{'score': 1}")
+    holds_negated = code in ("0", "'False'", "{'pass_': False, 'score': 0, 'reason': 'bad'}")
     negated = Check(SCRIPT, code, "c.yaml:1", negated=True, options={"vars": {"x": "a"}})
-    assert (failure_of(negated, "a", context) is None) is not (holds or fails_anyhow)
+    assert (failure_of(negated, "a", context) is None) is holds_negated
 
 
 @pytest.mark.parametrize(("threshold", "holds"), [(0.4, True), (0.6, False)])
 def test_a_score_is_held_against_a_threshold(threshold: float, holds: bool) -> None:
-    for code in ("0.5", "{'pass': True, 'score': 0.5}"):
+    for code in ("0.5", "{'pass': True, 'score': 0.5, 'reason': ''}"):
         check = Check(SCRIPT, code, "c.yaml:1", threshold=threshold)
         assert (failure_of(check, "a", CheckContext(FileCase("1", {}))) is None) is holds

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pytest_promptopt import Image, cases
 from pytest_promptopt.errors import PromptFileError, SettingsError
 from pytest_promptopt.prompts import PromptFile, locate_prompt_file
 from pytest_promptopt.prompts.layout import MAX_FILE_BYTES
@@ -243,6 +244,15 @@ def test_a_missing_prompt_names_the_mark_and_the_places(tmp_path: Path) -> None:
         "tests/test_a.py:3: there is no prompt file 'no.md'; "
         f"looked for {tmp_path}/tests/no.md and {tmp_path}/no.md"
     )
+
+
+def test_a_name_that_no_system_takes_is_that_of_no_file(tmp_path: Path) -> None:
+    with pytest.raises(PromptFileError, match=r"tests/test_a.py:3: there is no prompt file 'aaa"):
+        locate_prompt_file("a" * 300, test_dir=tmp_path, rootdir=tmp_path, where="tests/test_a.py:3")
+    with pytest.raises(SettingsError, match=r"there is no such file"):
+        cases("a" * 300)
+    with pytest.raises(SettingsError, match=r"messages\[0\]: there is no file aaa"):
+        Image("a" * 300).file("messages[0]", (tmp_path,))
 
 
 @pytest.mark.parametrize("spec", ["", " ", "a\0.md", 3, None])

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 
 import pytest
 
+from pytest_promptopt.errors import ModelError
+from pytest_promptopt.optimizer.halting import Phase
 from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.records import Answer, CaseResult, Request
 from pytest_promptopt.strategies.evolve import Evolve
+from pytest_promptopt.strategies.hybrid import Hybrid
 from pytest_promptopt.strategies.refine.search import RefineSearch
 from tests.paid_world import Paid, paid
 from tests.refine_world import VALIDATION, FakePrompt, Need, World, answer, needs
@@ -122,3 +126,57 @@ def noting(world: Paid, seen: list[int], request: Request) -> Answer:
     """Answers, and notes what is kept at that moment."""
     seen.append(world.kept)
     return answer("a")
+
+
+@dataclass
+class Told(Paid):
+    """Notes requests, and which runs under a new text followed them."""
+
+    events: list[str] = field(default_factory=list)
+
+    def ask(self, requests: Sequence[Request]) -> list[Answer | ModelError]:
+        self.events.append("asked")
+        return super().ask(requests)
+
+    def evaluate(self, trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
+        self.events += ["run" for trial in trials if trial.overlay and trial.samples is None]
+        return super().evaluate(trials)
+
+
+def told(ceiling: int, strategy: Strategy) -> Told:
+    """Two rules of which a text states one at most, so that the search goes on until its calls are gone."""
+    numbers = count(1)
+    cases = needs("b " * 10 + "c " * 10 + "- " * 20) + needs("b " * 5 + "c " * 5 + "- " * 10, VALIDATION)
+    world = Told(
+        cases,
+        lambda _: f"n{(number := next(numbers))} {'bc'[number % 2]}",
+        ceiling=ceiling,
+        strategy=strategy,
+    )
+    world.left = world.remaining
+    return world
+
+
+@pytest.mark.parametrize("ceiling", [81, 95, 116, 130])
+@pytest.mark.parametrize("strategy", [RefineSearch, Evolve, Hybrid])
+def test_no_text_is_asked_for_without_calls_to_run_it(strategy: Strategy, ceiling: int) -> None:
+    world = told(ceiling, strategy)
+    world.run(candidates=3, max_iterations=8)
+    assert world.remaining() >= 0
+    assert "asked" not in world.events[-1:]
+
+
+@pytest.mark.parametrize(("strategy", "ceiling"), [(Evolve, 164), (Hybrid, 192)])
+def test_a_generation_has_as_many_children_as_the_ceiling_allows(strategy: Strategy, ceiling: int) -> None:
+    result = told(ceiling, strategy).result(candidates=3, max_iterations=8)
+    assert len(result.iterations[0].candidates) == 1
+    assert result.outcome == "improved"
+
+
+@pytest.mark.parametrize("ceiling", [193, 242, 249])
+def test_of_each_iteration_some_candidate_is_run_on_the_cases_that_decide(ceiling: int) -> None:
+    result = told(ceiling, RefineSearch).result(candidates=3, max_iterations=8)
+    validating = [each for each in result.iterations if each.phase is Phase.VALIDATION]
+    left_out = [[c.why.startswith("no calls were left") for c in each.candidates] for each in validating]
+    assert not any(map(all, left_out))
+    assert result.outcome == "improved"

@@ -28,7 +28,7 @@ from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.prompts.examples import Example, examples_in, with_examples, without_examples
 from pytest_promptopt.records import Answer, Call, Case, CaseResult, Failure, Outcome, Request, Split, Status
 from pytest_promptopt.results import PromptResult
-from pytest_promptopt.settings import NO_OPTIMIZER
+from pytest_promptopt.settings import NO_MODEL
 from pytest_promptopt.strategies.refine.example_candidates import ExampleCandidates
 from pytest_promptopt.strategies.refine.search import RefineSearch
 from pytest_promptopt.strategies.refine.state import ExampleTries
@@ -326,7 +326,7 @@ def in_text(overlay: Mapping[str, str], world: World) -> set[str]:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_gain_that_exists_on_examples_only_is_no_gain(seed: int) -> None:
     world = Parrot(suite())
-    result = world.result(examples=8, optimizer_model=NO_OPTIMIZER, seed=seed)
+    result = world.result(examples=8, optimizer_model=NO_MODEL, seed=seed)
     tried = [candidate for iteration in result.iterations for candidate in iteration.candidates]
     assert tried
     assert all(candidate.rate is not None and candidate.rate < 0.1 for candidate in tried)
@@ -335,7 +335,7 @@ def test_a_gain_that_exists_on_examples_only_is_no_gain(seed: int) -> None:
 
 def test_a_case_that_stands_in_a_text_is_run_and_counted_nowhere_under_it() -> None:
     world = Pupil(suite())
-    result = world.result(examples=4, optimizer_model=NO_OPTIMIZER)
+    result = world.result(examples=4, optimizer_model=NO_MODEL)
     assert (result.outcome, result.written) == ("improved", True)
     shown = in_text(world.written, world)
     assert set(result.examples) == shown
@@ -363,7 +363,7 @@ def test_examples_that_stood_in_the_prompt_before_are_in_none_of_its_rates() -> 
             measured=lambda scores: told.extend((s.cases, s.examples, s.before) for s in scores)
         ),
     )
-    result = world.result(examples=0, optimizer_model=NO_OPTIMIZER)
+    result = world.result(examples=0, optimizer_model=NO_MODEL)
     assert told == [(18, 6, 0.0), (12, 0, 0.0)]
     assert [(s.cases, s.examples, s.before, s.after) for s in result.scores] == [
         (18, 6, 0.0, 0.0),
@@ -375,7 +375,7 @@ def test_examples_that_stood_in_the_prompt_before_are_in_none_of_its_rates() -> 
 def test_no_text_shows_what_was_taken_out_of_a_case() -> None:
     hooks = SearchHooks(redact=lambda text: text.replace("Jane", "[name]"))
     world = Pupil(suite(secret="by Jane"), hooks=hooks)
-    result = world.result(examples=4, optimizer_model=NO_OPTIMIZER)
+    result = world.result(examples=4, optimizer_model=NO_MODEL)
     assert "by [name]" in result.after
     texts = [str(trial.overlay) for trials in world.evaluated for trial in trials]
     assert not any("Jane" in text for text in texts)

@@ -1066,7 +1066,7 @@ def test_a_gain_beside_answers_that_no_judge_grades_is_neither_accepted_nor_writ
     world = Speechless(needs("a") + needs("- - - - -", HELDOUT), ["a"])
     (result,) = world.run(dry=dry).prompts
     assert (result.outcome, result.accepted, world.written) == ("improved", False, {})
-    assert result.unwritten.startswith("the judge gives no verdict on the new answers of 5 cases")
+    assert result.unwritten.startswith("there is no verdict on the new answers of 5 cases")
 
 
 def test_held_out_cases_are_not_run_for_a_prompt_that_did_not_change() -> None:

@@ -22,6 +22,8 @@ from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply, par
 from pytest_promptopt.optimizer.proposal.requests import FEW, SHORT, Brief, compose_request
 from pytest_promptopt.optimizer.proposal.validation_patterns import TellableWords, validation_patterns
 from pytest_promptopt.records import Call, Case, CaseResult, Outcome, Split, Status
+from pytest_promptopt.results import PromptCheck
+from pytest_promptopt.statistics import wilson_interval
 from tests.refine_world import FakePrompt, answer
 
 JSON = dict[str, Any]
@@ -330,6 +332,21 @@ def test_a_score_of_a_split_says_by_which_test_it_is_judged() -> None:
     whole = score_split(Split.TRAIN, 5, results("FFFFF"), results("PPPPP"))
     assert (whole.chance.better, whole.chance.worse, whole.chance.test) == (1 / 32, 1.0, "sign test")
     assert score_split(Split.TRAIN, 5, results("FFFFF")).chance.better == 1.0, "nothing to compare"
+
+
+def test_an_interval_is_as_wide_as_the_weights_make_it() -> None:
+    """One heavy case that passes decides the rate, and says no more than a single case does."""
+    weighted = [
+        replace(result, case=replace(result.case, weight=100.0 if number == 0 else 1.0))
+        for number, result in enumerate(results("P" + "F" * 29))
+    ]
+    score = score_split(Split.HELDOUT, 30, weighted)
+    assert score.before == pytest.approx(0.775, abs=0.001)
+    low, high = score.interval(score.before or 0.0)
+    assert high - low > 0.6
+    assert PromptCheck.of("p", tuple(weighted)).interval == (low, high)
+    even = score_split(Split.HELDOUT, 30, results("P" * 15 + "F" * 15 + "E"))
+    assert even.interval(0.5) == pytest.approx(wilson_interval(0.5, 30))
 
 
 def test_an_errored_case_is_left_out_of_both_sides() -> None:

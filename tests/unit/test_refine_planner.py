@@ -13,7 +13,7 @@ from pytest_promptopt.optimizer.halting import HaltReason, Phase
 from pytest_promptopt.optimizer.prompt_groups import connected_groups
 from pytest_promptopt.optimizer.race import BATCH
 from pytest_promptopt.optimizer.verdict_model import Kind
-from pytest_promptopt.settings import NO_OPTIMIZER
+from pytest_promptopt.settings import NO_MODEL
 from pytest_promptopt.strategies.refine.economy import SHARE
 from pytest_promptopt.strategies.refine.iteration_planner import FIRST_SET, IterationPlanner
 from pytest_promptopt.strategies.refine.search import RefineSearch
@@ -144,7 +144,7 @@ def test_the_first_set_of_examples_waits_where_calls_are_few() -> None:
 
 
 def test_without_a_model_that_writes_sets_of_examples_are_all_there_is() -> None:
-    _, planner = searching(World(CASES), examples=4, optimizer_model=NO_OPTIMIZER)
+    _, planner = searching(World(CASES), examples=4, optimizer_model=NO_MODEL)
     assert planner.worth_making(1) == (0, 2)
 
 

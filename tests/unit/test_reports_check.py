@@ -217,7 +217,9 @@ class TestGate:
         assert line.markup == GOOD
 
     def test_a_near_miss_shows_the_digits_that_decide(self) -> None:
-        (line,) = gate_lines([replace(measured(1, 1, least=0.8), rate=0.79996)])
+        case = Case("test_route.py::test_queue[0]", (ROUTE,), Split.TRAIN)
+        close = CaseResult(case, (Outcome(case.id, Status.FAILED, 0.79996),))
+        (line,) = gate_lines(check_prompts({ROUTE: [close]}, {ROUTE: Threshold(0.8, "")}))
         assert "79.996% < 80.000% required: FAILED" in line.text
 
     def test_errored_cases_are_named(self) -> None:

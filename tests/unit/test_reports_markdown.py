@@ -8,14 +8,16 @@ from dataclasses import replace
 import pytest
 
 from pytest_promptopt.gate import check_prompts
+from pytest_promptopt.gate_rule import GateRule
 from pytest_promptopt.records import Case, CaseResult, Failure, Outcome, Split, Status
 from pytest_promptopt.reports.markdown_report import MAX_BODY, markdown
 from pytest_promptopt.reports.markdown_text import code, fenced, fit, table, words
 from pytest_promptopt.reports.session_report import interval
 from pytest_promptopt.results import Confirmation, ConfirmationVerdict, PromptCheck
+from pytest_promptopt.settings import GateMode
 from pytest_promptopt.statistics import wilson_interval
 from tests.injections import INJECTIONS
-from tests.reported_session import FEEDBACKS, PASSED, ROUTE, RUN, session_report
+from tests.reported_session import CHECKS, FEEDBACKS, PASSED, ROUTE, RUN, session_report
 
 EVIL = (
     "<img src=x onerror=alert(1)> @octocat #12 GH-3 https://evil.example www.evil.example a@b.example "
@@ -155,11 +157,14 @@ def test_it_fits_into_the_body_of_a_pull_request() -> None:
     assert "The rest of this report was left out" in page
 
 
-def test_weights_make_an_interval_wider() -> None:
-    def check(*weights: float) -> PromptCheck:
-        cases = [Case(str(n), (ROUTE,), Split.TRAIN, weight=w) for n, w in enumerate(weights)]
-        return PromptCheck.of(ROUTE, tuple(CaseResult(case, (PASSED,)) for case in cases))
-
-    assert interval(check(1, 1, 1, 1)) == interval(check(3, 3, 3, 3)) == wilson_interval(1.0, 4)
-    assert interval(check(10, 1, 1, 1)) == wilson_interval(1.0, 2)
+def test_without_a_rate_there_is_no_interval() -> None:
     assert interval(PromptCheck.of(ROUTE, ())) is None
+
+
+def test_an_undecided_gate_is_said_to_be_one() -> None:
+    rule = GateRule(GateMode.INTERVAL)
+    check = PromptCheck.of(ROUTE, CHECKS[0].results, 0.7, "test_route.py:3", rule)
+    page = markdown(session_report(checks=(check,), run=None), MAX_BODY)
+    assert page.startswith("## ❌ Prompts: gate held by 0 of 1\n")
+    assert "❌ 70.0% required (undecided)" in page
+    assert "UNDECIDED" in page

@@ -67,6 +67,7 @@ def test_the_key_of_a_request_holds_everything_that_decides_the_answer() -> None
         "wire": WireRequest("POST", "https://models.example.com/v1/messages", {"messages": []}),
         "tools": ({"name": "look", "parameters": {"type": "object"}},),
         "tool_choice": {"mode": "required"},
+        "embeds": True,
     }
     assert changes.keys() == {field.name for field in fields(Request)}
     keys = {replace(request, **{name: value}).key for name, value in changes.items()}

@@ -18,7 +18,18 @@ PACKAGE = Path(pytest_promptopt.__file__).parent
 #: From the ground up. A room imports only from floors below its own, never from a neighbour.
 FLOORS = (
     {"wire_records", "verdicts"},
-    {"records", "errors", "statistics", "unpatched", "text", "file_writing", "user_frames"},
+    {
+        "records",
+        "errors",
+        "statistics",
+        "rate_interval",
+        "settings",
+        "unpatched",
+        "text",
+        "file_writing",
+        "user_frames",
+    },
+    {"gate_rule"},
     {
         "attachments",
         "completion",
@@ -27,7 +38,6 @@ FLOORS = (
         "marked_lines",
         "partial_credit",
         "results",
-        "settings",
         "tags",
         "project_dir",
         "refusals",

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pytest_promptopt.statistics import (
     PairedTest,
     SignLooks,
+    effective_cases,
     least_changes,
     paired_test,
     repeated_gain_p,
@@ -73,6 +74,12 @@ def test_wilson_matches_published_values(rate: float, cases: int, low: float, hi
 
 def test_no_case_says_nothing() -> None:
     assert wilson_interval(0.0, 0) == (0.0, 1.0)
+    assert effective_cases([]) == 0
+
+
+def test_cases_of_several_weights_say_less_than_as_many_of_one() -> None:
+    assert effective_cases([2.0] * 30) == pytest.approx(30)
+    assert effective_cases([1.0] * 30 + [100.0]) == pytest.approx(1.69, abs=0.01)
 
 
 @given(rate=st.floats(min_value=0, max_value=1), cases=st.integers(min_value=1, max_value=10_000))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import logging
 import re
 import subprocess
@@ -19,9 +20,10 @@ from pytest_promptopt.journal import Journal, read_events
 from pytest_promptopt.optimizer.acceptance import Verdict
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
-from pytest_promptopt.records import Answer, CaseResult, Outcome, Request, Split
+from pytest_promptopt.records import Answer, CaseResult, Message, Outcome, Request, Split
 from pytest_promptopt.strategies import EXTERNAL, load_strategy
 from pytest_promptopt.strategies.external.engine import ExternalSearch, join_instruction, split_instruction
+from tests.paid_world import paid
 from tests.refine_world import HELDOUT, VALIDATION, FakePrompt, Need, World, needs
 
 PROMPT = FakePrompt(prose="Route it.\n\nTicket: {{ ticket }}")
@@ -301,3 +303,30 @@ def test_the_part_before_the_first_variable_is_the_instruction() -> None:
     assert split_instruction("{{ ticket }}: route it") == ("{{ ticket }}: route it", "")
     assert join_instruction("Route it.", "Ticket: {{ ticket }}") == "Route it.\n\nTicket: {{ ticket }}"
     assert join_instruction("Route it.", "") == "Route it."
+
+
+class Asking(ExternalSearch):
+    """An engine that asks for a text, runs it on the cases that decide, and so on."""
+
+    def engine(self) -> None:
+        while not self.over:
+            text = self.answer(Message("user", "Another instruction, please."))
+            self.results({"route.md": text}, self.deciding())
+            self.check_halting()
+
+
+@pytest.mark.parametrize("ceiling", [30, 41, 60])
+def test_an_engine_is_asked_for_no_text_that_the_ceiling_leaves_no_calls_to_judge(ceiling: int) -> None:
+    numbers = itertools.count()
+    world = paid(
+        needs("a b c d - - - -") + needs("a b c d", VALIDATION),
+        lambda _: reply(f"Route it {next(numbers)}."),
+        ceiling,
+        prompts=[PROMPT],
+        strategy=Asking,
+    )
+    result = world.result(candidates=3, max_iterations=20)
+    assert result.stop == "budget used up"
+    candidates = sum(len(iteration.candidates) for iteration in result.iterations)
+    assert candidates == len(world.requests()) > 0
+    assert {c.split for i in result.iterations for c in i.candidates} == {VALIDATION}

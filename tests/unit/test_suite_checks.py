@@ -127,6 +127,13 @@ def test_not_turns_it_round(kind: str, value: Any, more: Mapping[str, Any], good
     assert found.constraint
 
 
+@pytest.mark.parametrize("given", ["NaN", "[-Infinity]", '{"total": NaN}'])
+def test_what_python_takes_for_json_and_nobody_else_is_none(given: str) -> None:
+    assert "is no value of JSON" in failed(Check("is-json"), given).message
+    assert "is no value of JSON" in failed(Check("json-path", options={"path": "$.total"}), given).message
+    assert failed(Check("equals", 3), given).actual == given
+
+
 @pytest.mark.parametrize(
     ("check", "given", "message"),
     [
@@ -135,7 +142,16 @@ def test_not_turns_it_round(kind: str, value: Any, more: Mapping[str, Any], good
         (Check("contains", "refund"), "no", 'contains "refund"'),
         (Check("contains-all", ["a", "b"]), "a", 'contains-all ["a", "b"]: there is no "b"'),
         (Check("max-words", 1), "a b", "max-words 1: got 2 words"),
-        (Check("similar", "abcd", threshold=0.9), "abc", 'similar "abcd" (at least 0.9): got 0.86'),
+        (
+            Check("similar", "abcd", threshold=0.9),
+            "abc",
+            'similar "abcd" (at least 0.9): got a text ratio of 0.86',
+        ),
+        (
+            Check("similar", "abcd"),
+            "xyz",
+            'similar "abcd": got a text ratio of 0.00, and 0.8 counts as similar',
+        ),
         (Check("one-of", ["a", "b"]), "c", 'one-of ["a", "b"]: got "c"'),
         (
             Check("is-json"),

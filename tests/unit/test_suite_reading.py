@@ -55,7 +55,7 @@ def test_all_that_a_suite_can_say(tmp_path: Path) -> None:
             expected: delivery
             checks:
               - not-contains: sorry
-              - {type: similar, value: on its way, threshold: 0.5}
+              - {type: similar, value: on its way, threshold: 0.5, model: claude-embed}
               - is-json: schema.json
               - python: checks.py::polite
               - json-path: $.total
@@ -82,7 +82,7 @@ def test_all_that_a_suite_can_say(tmp_path: Path) -> None:
     assert one.checks == (
         Check("equals", "delivery"),
         Check("contains", "sorry", negated=True),
-        Check("similar", "on its way", threshold=0.5),
+        Check("similar", "on its way", threshold=0.5, options={"model": "anthropic/claude-embed"}),
         Check("is-json", {"type": "object"}),
         Check(
             "python",
@@ -204,6 +204,8 @@ def test_messages_are_turns_after_the_prompt(tmp_path: Path) -> None:
 CHECK = "  - q: a\n    checks:\n      - "
 KEY = "  - q: a\n    expected: x\n    "
 #: What follows ``cases:`` from line 3 on; the line that is named, and what is said.
+#: A name that no system takes.
+LONG = "a" * 300
 MISTAKES = [
     ("  - 3", 3, "a case must be a mapping (`key: value` lines), got 3"),
     ("  - word", 3, 'there is no file of cases "word"; looked for'),
@@ -288,7 +290,25 @@ MISTAKES = [
         6,
         '`similar` takes no "threshhold"; did you mean `threshold`?',
     ),
+    (CHECK + "similar: x\n        model: gpt", 6, '`model`: \'gpt\' names no model'),
+    (CHECK + "contains: x\n        model: demo", 6, '`contains` takes no "model"'),
     (CHECK + "similar: x\n        threshold: high", 6, '`threshold` must be a number, got "high"'),
+    (
+        CHECK + "similar: x\n        threshold: 80",
+        6,
+        "`threshold` of `similar` must be a number from 0 to 1, got 80",
+    ),
+    (CHECK + "rubric: x\n        threshold: -1", 6, "`threshold` of `rubric` must be a number from 0 to 1"),
+    (CHECK + "rubric: ' '", 5, "`rubric` needs a criterion, or the path of a rubric file"),
+    (
+        CHECK + "is-json: {$schema: [1]}",
+        5,
+        "`is-json` needs a JSON Schema, or nothing: it is no JSON Schema: $schema must be the address of one",
+    ),
+    (CHECK + f"is-json: {LONG}", 5, f'there is no file "{LONG[:40]}'),
+    (CHECK + f"python: {LONG}.py::f", 5, f'there is no file "{LONG[:40]}'),
+    (f"  - {LONG}.csv", 3, f'there is no file of cases "{LONG[:40]}'),
+    ("  - notes.txt", 3, '"notes.txt": a file of cases ends with .csv, .tsv'),
     (CHECK + "contains: x\n        threshold: 1", 6, '`contains` takes no "threshold"'),
     ("  - none.csv", 3, 'there is no file of cases "none.csv"; looked for'),
     ("  - other.promptopt.yaml", 3, 'there is no file of cases "other.promptopt.yaml"; looked for'),
@@ -302,6 +322,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("text", "line", "said"), MISTAKES)
 def test_a_mistake_in_a_case_is_told_at_its_line(tmp_path: Path, text: str, line: int, said: str) -> None:
+    (tmp_path / "notes.txt").write_text("x", encoding="utf-8")
     with pytest.raises(SettingsError) as raised:
         suite(tmp_path, HEAD + text + "\n")
     assert str(raised.value).startswith(f"evals/a.promptopt.yaml:{line}: {said}")
@@ -327,6 +348,7 @@ CASE = "cases: [{q: a, expected: x}]\n"
         (f"prompt: a.md\nmodels: [a]\n{CASE}", 2, 'there is no key "models"; did you mean `model`?'),
         (f"prompt: a.md\nmodel: 3\n{CASE}", 2, "`model` must be a text, got 3"),
         (f"prompt: a.md\nmin_pass_rate: 95\n{CASE}", 2, "`min_pass_rate`: 95 is not a rate; accepted are"),
+        (f"prompt: a.md\ndialect: excl\n{CASE}", 2, 'there is no dialect of CSV "excl"; accepted: excel,'),
         (f"prompt: a.md\nsamples: 0\n{CASE}", 2, "`samples` must be a whole number from 1, got 0"),
         (
             f"prompt: a.md\nparameters: 3\n{CASE}",

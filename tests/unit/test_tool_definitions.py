@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 import functools
+from collections.abc import Callable
+from copy import deepcopy
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -17,6 +19,16 @@ from pytest_promptopt.models.tool_docstrings import described_parameters
 class Unit(enum.Enum):
     CELSIUS = "C"
     FAHRENHEIT = "F"
+
+
+def of_nothing(city: enum.Nothing) -> None:  # type: ignore[name-defined]
+    """A hint that is none."""
+
+
+class Calling(BaseModel):
+    """A model that has no schema."""
+
+    back: Callable[[int], int]
 
 
 def everything(
@@ -137,12 +149,24 @@ def test_three_styles_of_docstrings_are_read(style: str) -> None:
         ([{"name": "a", "input_schema": [1]}], "tools[0] (a): its parameters must be a JSON schema"),
         ([{"name": "a", "input_schema": {"type": "object", "x": {1}}}], "tools[0] (a) must be JSON"),
         ([lambda **more: more], "cannot be a tool: a model gives arguments by name"),
+        ([of_nothing], "of_nothing (" + __file__),
+        ([of_nothing], "cannot be a tool: module 'enum' has no attribute 'Nothing'"),
+        ([Calling], "tools[0]: Calling cannot be a tool: Cannot generate a JsonSchema"),
     ],
 )
 def test_what_is_no_tool_is_named(given: Any, said: str) -> None:
     with pytest.raises(SettingsError) as caught:
         tools_of(given)
     assert said in str(caught.value)
+
+
+def test_whoever_changes_a_tool_changes_no_other_call() -> None:
+    given = {"name": "look", "parameters": {"type": "object", "properties": {"city": {}}}}
+    for each in (everything, given):
+        first = tools_of([each])
+        kept = deepcopy(first)
+        first[0]["parameters"]["properties"].clear()
+        assert tools_of([each]) == kept
 
 
 def test_there_may_be_many_but_not_any_number() -> None:

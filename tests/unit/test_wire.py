@@ -14,9 +14,8 @@ from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models.answer_limits import CLAUDE_MAX_TOKENS
 from pytest_promptopt.models.registry import resolve_model
 from pytest_promptopt.records import Answer, Message, Request, StopReason, Usage
-from tests.wire import Reply, WireServer, chat, message, refused
+from tests.wire import KEY, Reply, WireServer, chat, connect_sdks, message, refused
 
-KEY = "sk-test-0123456789abcdef"
 CLAUDE = "anthropic/claude-opus-5-5"
 GPT = "openai/gpt-4o-mini"
 BOTH = pytest.mark.parametrize("model", [CLAUDE, GPT])
@@ -35,12 +34,7 @@ def sdks() -> None:
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch, sdks: None) -> Iterator[WireServer]:
     with WireServer(answer=lambda body: str(body["messages"][-1]["content"]).upper()) as server:
-        monkeypatch.delenv("ANTHROPIC_AUTH_TOKEN", raising=False)
-        monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
-        monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
-        monkeypatch.setenv("OPENAI_API_KEY", KEY)
-        monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
-        monkeypatch.setenv("OPENAI_API_BASE", f"{server.url}/v1")
+        connect_sdks(server, monkeypatch)
         yield server
 
 

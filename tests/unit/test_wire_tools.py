@@ -22,9 +22,8 @@ from pytest_promptopt.prompts.chat_turns import chat_messages
 from pytest_promptopt.records import Answer, Message, Request
 from pytest_promptopt.records.content import Thought, ToolCall, ToolResult
 from pytest_promptopt.replay.call_content import CallContent
-from tests.wire import Body, Reply, WireServer, chat, message, tool_reply
+from tests.wire import Body, Reply, WireServer, chat, connect_sdks, message, tool_reply
 
-KEY = "sk-test-0123456789abcdef"
 CLAUDE = "anthropic/claude-opus-5-5"
 GPT = "openai/gpt-4o-mini"
 BOTH = pytest.mark.parametrize("model", [CLAUDE, GPT])
@@ -59,12 +58,7 @@ def sdks() -> None:
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch, sdks: None) -> Iterator[WireServer]:
     with WireServer() as server:
-        monkeypatch.delenv("ANTHROPIC_AUTH_TOKEN", raising=False)
-        monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
-        monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
-        monkeypatch.setenv("OPENAI_API_KEY", KEY)
-        monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
-        monkeypatch.setenv("OPENAI_API_BASE", f"{server.url}/v1")
+        connect_sdks(server, monkeypatch)
         yield server
 
 

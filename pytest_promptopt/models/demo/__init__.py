@@ -2,16 +2,21 @@
 
 As a target it reads the prompt (labels, cue words, fields, format rules) and answers by it; as an optimizer
 it reads the feedback and writes better cue words and rules; as a judge it checks an answer for what the
-criterion asks. It learns as a simple lexical classifier does and holds no answers.
+criterion asks; for an embedding it counts words and letters. It learns as a simple lexical classifier does
+and holds no answers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pytest_promptopt.models.demo.critic import criticise
+from pytest_promptopt.models.demo.embedding import vector_of
 from pytest_promptopt.models.demo.feedback import asks_for_critique, is_feedback
 from pytest_promptopt.models.demo.judge import judge, judging_in
 from pytest_promptopt.models.demo.optimizer import propose
 from pytest_promptopt.models.demo.target import answer
+from pytest_promptopt.models.embedding import Embeddings
 from pytest_promptopt.records import Answer, Request, StopReason, Usage
 from pytest_promptopt.unpatched import time
 
@@ -44,6 +49,10 @@ class DemoModel:
             cost=0.0,
             latency=time.perf_counter() - started,
         )
+
+    async def embed(self, texts: Sequence[str]) -> Embeddings:
+        """A vector for each of `texts`, by the letters and words that they share; it knows no meaning."""
+        return Embeddings(tuple(map(vector_of, texts)), Usage(_tokens(sum(map(len, texts))), 0), 0.0)
 
     async def aclose(self) -> None:
         """Nothing is held open."""

@@ -16,6 +16,7 @@ from pytest_promptopt.prompts.sources.source import SourceText, one_turn
 from pytest_promptopt.prompts.template_languages.nunjucks import as_json
 from pytest_promptopt.prompts.template_languages.nunjucks_filters import WHITESPACE
 from pytest_promptopt.prompts.templates import Turn
+from pytest_promptopt.text import value_of_json
 
 #: What stands after ``::``.
 CHAT, TEXT, DEFAULT = "$chat", "$text", "$prompt"
@@ -90,7 +91,7 @@ def _value(text: str, name: str) -> object:
     import yaml
 
     try:
-        return json.loads(text) if name.endswith(".json") else yaml.load(text, Loader=yaml.BaseLoader)
+        return value_of_json(text) if name.endswith(".json") else yaml.load(text, Loader=yaml.BaseLoader)
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise PromptFileError(name, None, f"it cannot be read: {error}") from None
 

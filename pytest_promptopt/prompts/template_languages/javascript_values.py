@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 
 class NotTheSame(ValueError):
@@ -32,7 +32,8 @@ _MAX_EXACT = 2**53
 _MAX_PLAIN, _MIN_PLAIN = 1e21, 1e-6
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether JavaScript has a number for it: True is none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -166,7 +167,7 @@ def loosely_equal(left: object, right: object) -> bool:
 def less(left: object, right: object) -> bool:
     """``<``, for two numbers or two texts."""
     if is_number(left) and is_number(right):
-        return bool(left < right)  # type: ignore[operator]
+        return left < right
     if isinstance(left, str) and isinstance(right, str):
         return left.encode("utf-16-be", "surrogatepass") < right.encode("utf-16-be", "surrogatepass")
     raise NotTheSame(f"JavaScript converts {text_of(left)!r} and {text_of(right)!r} before it compares them")
@@ -183,9 +184,7 @@ def added(left: object, right: object) -> object:
 
 def arithmetic(operator: str, left: object, right: object) -> int | float:
     """``+``, ``-``, ``*`` and ``/`` of two numbers."""
-    if isinstance(left, bool) or isinstance(right, bool):
-        raise NotTheSame(f"{operator} is only for two numbers here")
-    if not isinstance(left, int | float) or not isinstance(right, int | float):
+    if not (is_number(left) and is_number(right)):
         raise NotTheSame(f"{operator} is only for two numbers here")
     if operator == "/":
         if right == 0:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_promptopt.errors import PromptFileError, RenderError
 from pytest_promptopt.prompts.template_languages.jinja import Jinja2, JinjaTemplate
 from pytest_promptopt.prompts.template_languages.parts import Opaque, Part
+from pytest_promptopt.text import value_of_json
 
 if TYPE_CHECKING:
     from jinja2 import nodes
@@ -111,13 +112,9 @@ def _texts(value: Any) -> Iterator[str]:
 def as_json(source: str) -> Any | None:
     """What `source` says if it is JSON as JavaScript reads it, else None; ``null`` is None as well."""
     try:
-        return json.loads(source, parse_constant=_no_json)
-    except (ValueError, RecursionError):
+        return value_of_json(source)
+    except ValueError:
         return None
-
-
-def _no_json(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def is_sent_as_it_stands(source: str) -> bool:

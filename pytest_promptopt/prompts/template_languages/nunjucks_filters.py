@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from functools import cmp_to_key
@@ -19,6 +18,7 @@ from pytest_promptopt.prompts.template_languages.javascript_values import (
     text_of,
     truthy,
 )
+from pytest_promptopt.text import value_of_json
 
 #: What JavaScript's ``\s`` and `trim` take away.
 WHITESPACE = " \t\n\v\f\r\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028"
@@ -153,7 +153,6 @@ def _round(value: object, precision: object = 0, method: object = "") -> int | f
         raise NotTheSame("`round` is followed for a number and up to 10 decimals")
     if method not in ("", "common", "ceil", "floor"):
         raise NotTheSame(f"`round` is given {method!r}")
-    assert isinstance(value, int | float)
     scaled = float(value) * 10**precision
     below = math.floor(scaled)
     up = method == "ceil" and scaled > below
@@ -165,7 +164,6 @@ def _round(value: object, precision: object = 0, method: object = "") -> int | f
 def _abs(value: object) -> int | float:
     if not is_number(value):
         raise NotTheSame("`abs` is followed for a number only")
-    assert isinstance(value, int | float)
     return abs(value)
 
 
@@ -184,8 +182,8 @@ def _load(value: object) -> object:
     if not isinstance(value, str):
         raise NotTheSame("the filter `load` works on a text of JSON")
     try:
-        return json.loads(value)
-    except (ValueError, RecursionError) as error:
+        return value_of_json(value)
+    except ValueError as error:
         raise NotTheSame(f"the filter `load`: {error}") from None
 
 

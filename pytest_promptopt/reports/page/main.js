@@ -9,7 +9,7 @@ let shownView = null;
 
 function frame() {
   const gates = DATA.prompts.filter((prompt) => prompt.held !== null);
-  const verdict = gates.length ? pill(DATA.passed ? "every gate holds" : "a gate FAILED", DATA.passed ? "held" : "failed") : null;
+  const verdict = gates.length ? pill(DATA.passed ? "every gate holds" : "a gate does not hold", DATA.passed ? "held" : "failed") : null;
   const links = Object.entries(VIEWS).filter(([name]) => name !== "run" || DATA.run)
     .map(([name, [words]]) => el("a", { href: address({ view: name }), "data-view": name }, words));
   replace(page,

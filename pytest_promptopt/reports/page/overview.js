@@ -29,7 +29,8 @@ function passing(part) {
 
 function gatePill(prompt) {
   if (prompt.held === null) return el("span", { class: "soft" }, "no gate");
-  return pill(`${prompt.held ? "gate holds" : "gate FAILED"}: ${percent(prompt.least)} required`, prompt.held ? "held" : "failed");
+  const words = { pass: "gate holds", fail: "gate FAILED", undecided: prompt.held ? "gate undecided, which passes" : "gate UNDECIDED" }[prompt.verdict];
+  return pill(`${words}: ${percent(prompt.least)} required`, prompt.verdict === "undecided" ? "warn" : prompt.held ? "held" : "failed");
 }
 
 function promptCard(prompt) {

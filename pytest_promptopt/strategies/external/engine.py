@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,8 +19,9 @@ from pytest_promptopt.optimizer.candidates import (
     Candidate,
     Results,
 )
+from pytest_promptopt.optimizer.confirmation_power import calls_each
 from pytest_promptopt.optimizer.halting import DECIDING, FRUITLESS_ITERATIONS, HaltReason, Phase, Stop
-from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup
 from pytest_promptopt.optimizer.proposal.requests import REPLY_TOKENS
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.redaction import redact_result
@@ -127,8 +129,12 @@ class ExternalSearch(BaseSearch, ABC):
     def answer(self, *messages: Message) -> str:
         """The optimizer model's answer; asking the same again gets another one. Raises `ModelError`.
 
-        It is not asked on and on without an answer.
+        It is not asked on and on without an answer, nor for a text that the ceiling leaves no calls to judge.
         """
+        decided = math.ceil(len(self.deciding()) * calls_each(self.group, self.original.evidence(*SEARCHED)))
+        if (stop := self.context.call_budget.stop_below(1 + decided)) is not None:
+            self._end = stop
+            raise Ended
         text = "\n".join(message.content for message in messages)
         request = Request(
             model=self.context.settings.optimizer_model,

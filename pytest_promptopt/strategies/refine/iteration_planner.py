@@ -64,14 +64,8 @@ class IterationPlanner:
     def unpaid(self, phase: Phase) -> Stop | None:
         """Why no further iteration is made that the ceiling, or what it would win, does not pay for."""
         economy, call_budget = self._state.economy, self._search.context.call_budget
-        free, kept = call_budget.available(), call_budget.total_reserved
-        least = 1 + self._search_budget.calls_for(min(ENOUGH_CASES, len(self._search.group.ids(Split.TRAIN))))
-        if free is not None and free < least:
-            return Stop(
-                HaltReason.BUDGET,
-                f"{free} calls are left for the search, and the next iteration takes {least} at least"
-                + f"; {kept} are kept for judging the result" * bool(kept),
-            )
+        if stop := call_budget.stop_below(1 + self._search_budget.calls_for(self._least_runs(phase))):
+            return stop
         failing = self.open(phase)
         if self._search.iterations and not economy.pays(failing):
             least_gain = self._search.context.settings.least_gain
@@ -81,13 +75,20 @@ class IterationPlanner:
                 f"the next iteration is expected to win {points:.1f} points for "
                 f"{economy.expected_cost:.0f} calls, less than {least_gain:g} for 100",
             )
-        if phase is Phase.TRAINING and free is not None and self._validation_promises_more():
+        limited = call_budget.left() is not None
+        if phase is Phase.TRAINING and limited and self._validation_promises_more():
             return Stop(
                 HaltReason.RETURNS,
                 f"the next iteration is expected to mend {economy.iterations.expected:.0%} of what fails; "
                 "one that goes by the validation cases promises more for its calls",
             )
         return None
+
+    def _least_runs(self, phase: Phase) -> int:
+        """Runs of cases without which no candidate of an iteration can be accepted."""
+        group = self._search.group
+        deciding = len(group.ids(Split.VALIDATION)) if phase is Phase.VALIDATION else 0
+        return min(ENOUGH_CASES, len(group.ids(Split.TRAIN))) + deciding
 
     def _validation_promises_more(self) -> bool:
         """Whether the first iteration that goes by validation cases is expected to win more for its calls.

@@ -17,7 +17,6 @@ from pytest_promptopt.optimizer.candidates import (
     OpenIteration,
 )
 from pytest_promptopt.optimizer.halting import DECIDING, HaltReason, Phase, Stop
-from pytest_promptopt.optimizer.label_rates import balanced_accuracy
 from pytest_promptopt.optimizer.model_guard import newest_without_fall
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup
 from pytest_promptopt.optimizer.proposal.briefs import Briefing
@@ -242,8 +241,6 @@ class RefineSearch(BaseSearch):
         cut_off: StopRun | None = None
         try:
             self._selection.judge(iteration)
-            if iteration.phase is Phase.VALIDATION:
-                self._measure_validation(iteration)
         except StopRun as stopped:
             cut_off = stopped
         self._keep_best(iteration)
@@ -421,30 +418,3 @@ class RefineSearch(BaseSearch):
         by_id = {version.id: version for version in scored}
         self.state.accepted = [by_id.get(version.id, version) for version in self.state.accepted]
         return scored
-
-    def _measure_validation(self, iteration: OpenIteration) -> None:
-        """Run those on validation that keep what was learned in training."""
-        tried = [
-            candidate
-            for candidate in iteration.undecided()
-            if (ran := candidate.results.get(Split.TRAIN))
-            and is_not_worse(compare(self.best.evidence(Split.TRAIN), ran))
-        ]
-        if not self._search_budget.fits(len(tried) * len(self.group.ids(Split.VALIDATION))):
-            why = "no calls were left to run it on the validation cases"
-            iteration.put(*(candidate.decided(REJECTED, why) for candidate in tried))
-            return
-        measured = self.evaluate([candidate.overlay for candidate in tried], self.group.ids(Split.VALIDATION))
-        before = self.best.results[Split.VALIDATION]
-        for candidate, results in zip(self.refuse(tried), measured, strict=True):
-            if not candidate.verdict:
-                compared = compare(
-                    before,
-                    results,
-                    split=Split.VALIDATION,
-                    growth=candidate.growth,
-                    balanced=balanced_accuracy(results),
-                )
-                candidate = candidate.ran(results).judged_by(compared)
-                self.context.record_results(candidate.id, results)
-            iteration.put(candidate)

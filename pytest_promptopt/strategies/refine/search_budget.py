@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
@@ -45,6 +47,17 @@ class SearchBudget:
         call_budget = self._search.context.call_budget
         if call_budget.left() is not None:
             call_budget.reserve(self.judging_calls(self._search.best))
+
+    @contextmanager
+    def keeping(self, runs: int) -> Iterator[None]:
+        """Keep the calls for so many runs, besides those for judging, from what is run meanwhile."""
+        call_budget = self._search.context.call_budget
+        before, more = call_budget.reserved, self.calls_for(runs) * (call_budget.left() is not None)
+        call_budget.reserve(before + more)
+        try:
+            yield
+        finally:
+            call_budget.reserve(before)
 
     def judging_calls(self, version: EvaluatedCandidate) -> int:
         """Calls that judging a text takes: where it was not run, and fresh answers."""

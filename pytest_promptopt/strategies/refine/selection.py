@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from pytest_promptopt.optimizer.acceptance import compare, compare_estimates, is_not_worse, rank_key
 from pytest_promptopt.optimizer.base_search import BaseSearch
-from pytest_promptopt.optimizer.candidates import REFUSED, Candidate, OpenIteration
+from pytest_promptopt.optimizer.candidates import REFUSED, REJECTED, Candidate, OpenIteration
 from pytest_promptopt.optimizer.halting import Phase
+from pytest_promptopt.optimizer.label_rates import balanced_accuracy
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED
 from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES
 from pytest_promptopt.optimizer.proposal.replies import Reply
@@ -33,7 +34,7 @@ ABLATION_CASES = 20
 
 
 class CandidateSelection:
-    """Runs the candidates of one search on training cases."""
+    """Runs the candidates of one search."""
 
     def __init__(
         self,
@@ -52,6 +53,15 @@ class CandidateSelection:
         self._example_candidates = example_candidates
 
     def judge(self, iteration: OpenIteration) -> None:
+        """Run the candidates on training cases and, where these decide, on validation cases."""
+        if iteration.phase is not Phase.VALIDATION:
+            self._find_best(iteration)
+            return
+        with self._search_budget.keeping(len(self._search.group.ids(Split.VALIDATION))):
+            self._find_best(iteration)
+        self._measure_validation(iteration)
+
+    def _find_best(self, iteration: OpenIteration) -> None:
         """Run the candidates; then what is made of the best of them: a merged text, and a cut one."""
         base = self._search.best.posterior
         assert base is not None
@@ -177,6 +187,36 @@ class CandidateSelection:
         return (
             self._search_budget.fits(2 * ABLATION_CASES) and self._state.ablating.expected * broken >= price
         )
+
+    def _measure_validation(self, iteration: OpenIteration) -> None:
+        """Run those on validation that keep what was learned in training, the best first."""
+        search = self._search
+        cases = search.group.ids(Split.VALIDATION)
+        kept = [
+            candidate
+            for candidate in iteration.undecided()
+            if (ran := candidate.results.get(Split.TRAIN))
+            and is_not_worse(compare(search.best.evidence(Split.TRAIN), ran))
+        ]
+        kept.sort(key=lambda candidate: rank_key(candidate.compared[Split.TRAIN]))
+        fitting = [n for n in range(len(kept), 0, -1) if self._search_budget.fits(n * len(cases))]
+        tried = kept[: next(iter(fitting), 0)]
+        why = "no calls were left to run it on the validation cases"
+        iteration.put(*(candidate.decided(REJECTED, why) for candidate in kept[len(tried) :]))
+        measured = search.evaluate([candidate.overlay for candidate in tried], cases)
+        before = search.best.results[Split.VALIDATION]
+        for candidate, results in zip(search.refuse(tried), measured, strict=True):
+            if not candidate.verdict:
+                compared = compare(
+                    before,
+                    results,
+                    split=Split.VALIDATION,
+                    growth=candidate.growth,
+                    balanced=balanced_accuracy(results),
+                )
+                candidate = candidate.ran(results).judged_by(compared)
+                search.context.record_results(candidate.id, results)
+            iteration.put(candidate)
 
     def leave_out_examples(self) -> None:
         """Take the examples out of the best text if it does as well without them: each call pays for them.

@@ -15,15 +15,29 @@ from pytest_promptopt.suites.promptfoo.comma_lists import values_in
 from pytest_promptopt.suites.promptfoo.config_file import FILE, ConfigFile
 from pytest_promptopt.suites.promptfoo.json_schemas import schema_as_in_ajv
 from pytest_promptopt.suites.promptfoo.not_supported import NotSupported, shown
-from pytest_promptopt.suites.promptfoo.own_checks import ASSERTION_FUNCTION, MATCHES, SCRIPT, inline_function
+from pytest_promptopt.suites.promptfoo.own_checks import (
+    ALIKE,
+    ASSERTION_FUNCTION,
+    MATCHES,
+    SCRIPT,
+    inline_function,
+)
 from pytest_promptopt.suites.promptfoo.regular_expressions import NotAlike, compiled
 from pytest_promptopt.suites.promptfoo.variables import Variables, rendered
 
 #: Why a type is not supported, where more can be said than that.
 _REASONS = {
     "javascript": "JavaScript is not run",
-    "similar": "it compares embeddings in promptfoo",
+    "similar:dot": "of embeddings only the cosine is compared",
+    "similar:euclidean": "of embeddings only the cosine is compared",
 }
+_NO_EMBEDDINGS = (
+    "it compares embeddings in promptfoo, and runs with a model that makes them: "
+    "--promptopt-embedding-model=PROVIDER/MODEL (ini promptopt_embedding_model)"
+)
+
+#: The least cosine of an assertion that names none.
+_SIMILAR = 0.75
 
 #: Keys of an assertion that make no difference to whether it holds.
 _HARMLESS = frozenset(("type", "value", "threshold", "metric", "weight", "description", "provider", "config"))
@@ -204,7 +218,9 @@ def _regex(making: _Making) -> Check:
 def _is_json(making: _Making) -> Check:
     making.no_code()
     schema = making.value
-    if isinstance(schema, str) and schema:
+    if schema is None or schema == "":
+        return making.check("is-json", None)
+    if isinstance(schema, str):
         from pytest_promptopt.errors import SettingsError
         from pytest_promptopt.suites.located_yaml import read_yaml
 
@@ -212,8 +228,6 @@ def _is_json(making: _Making) -> Check:
             schema = read_yaml(schema, "the schema").value
         except SettingsError as error:
             raise making.wrong(str(error)) from None
-    if not schema:
-        return making.check("is-json", None)
     if not isinstance(schema, dict):
         raise making.wrong("a JSON Schema must be a mapping")
     problem = CHECK_TYPES["is-json"].problem(schema)
@@ -264,6 +278,22 @@ def _rubric(making: _Making) -> Check:
     return making.check("rubric", making.value, threshold=making.assertion.threshold)
 
 
+def _similar(making: _Making) -> Check:
+    model = making.config.embedding_model
+    if model is None:
+        said = f"the assertion `{making.assertion.type}` is not supported: {_NO_EMBEDDINGS}"
+        raise NotSupported(said, making.assertion.where)
+    making.no_code()
+    texts = making.value if isinstance(making.value, list) else [making.value]
+    if not texts or not all(isinstance(each, str) and each for each in texts):
+        raise making.wrong("promptfoo accepts a text that is not empty, or a list of such texts")
+    threshold = making.assertion.threshold
+    least = _SIMILAR if threshold is None else threshold
+    if isinstance(making.value, list):
+        return making.check(ALIKE, texts, threshold=least, model=model)
+    return making.check("similar", making.value, threshold=least, model=model)
+
+
 _MAKERS: Mapping[str, Callable[[_Making], Check]] = {
     "equals": _equals,
     "contains": _contains,
@@ -279,6 +309,8 @@ _MAKERS: Mapping[str, Callable[[_Making], Check]] = {
     "cost": _measured,
     "python": _python,
     "llm-rubric": _rubric,
+    "similar": _similar,
+    "similar:cosine": _similar,
 }
 
 #: All types that are supported, as promptfoo calls them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -11,16 +12,18 @@ from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.prompts.layout import decode
 from pytest_promptopt.suites.located import Located
 from pytest_promptopt.suites.located_file import read_document
+from pytest_promptopt.suites.located_yaml import plain_value
 from pytest_promptopt.suites.promptfoo.not_supported import NotSupported, shown
 from pytest_promptopt.text import shown_path
 
 FILE = "file://"
 
-#: Plain words of YAML that promptfoo's reader takes for a number or a date, and ours for a text.
+#: Plain words of YAML that promptfoo's reader takes for a number or a date.
 _OTHER_SCALAR = re.compile(
-    r"[-+]?0[xob][0-9a-fA-F]+|\+\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|[-+]?\.\d+(?:[eE][-+]?\d+)?|-?\d+\.(?:[eE]\d+)?"
-    r"|[-+]?0\d+(?:\.\d+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
-    r"|\d{4}-\d\d?-\d\d?(?:(?:[Tt]|[ \t]+)\d\d?:\d\d:\d\d(?:\.\d*)?(?:[ \t]*(?:Z|[-+]\d\d?(?::\d\d)?))?)?"
+    r"[-+]?0(?:b[01_]+|x[0-9a-fA-F_]+|o[0-7_]+)|[-+]?\d[\d_]*(?:\.[\d_]*)?(?:[eE][-+]?\d+)?"
+    r"|\.[\d_]+(?:[eE][-+]?\d+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+    r"|\d{4}-\d\d?-\d\d?(?:(?:[Tt]|[ \t]+)\d\d?:\d\d:\d\d(?:\.\d*)?(?:[ \t]*(?:Z|[-+]\d\d?(?::\d\d)?))?)?",
+    re.ASCII,
 )
 _MAGIC = re.compile(r"[*?{}\[\]]")
 
@@ -31,19 +34,21 @@ class ConfigFile:
 
     :param path: of its file.
     :param root: what it says.
+    :param embedding_model: compares texts by their embeddings; None where there is none.
     """
 
     path: Path
     rootdir: Path
     root: Located
+    embedding_model: str | None = None
 
     @classmethod
-    def read(cls, path: Path, rootdir: Path) -> ConfigFile:
+    def read(cls, path: Path, rootdir: Path, embedding_model: str | None = None) -> ConfigFile:
         """Raises `PromptoptError` with ``file:line``."""
         root = read_document(path, rootdir)
         if root.value is None:
             root = replace(root, value={})
-        return cls(path, rootdir, root.mapping("a configuration of promptfoo"))
+        return cls(path, rootdir, root.mapping("a configuration of promptfoo"), embedding_model)
 
     @property
     def folder(self) -> Path:
@@ -77,7 +82,7 @@ class ConfigFile:
     def file(self, name: str, where: str) -> Path:
         """A file that the configuration names. Raises `NotSupported`."""
         path = self.folder / name.removeprefix(FILE)
-        if not is_there(path):
+        if not os.path.isfile(path):
             raise NotSupported(f"there is no file {shown(name.removeprefix(FILE))}", where)
         return path
 
@@ -123,21 +128,13 @@ class ConfigFile:
         pattern, folder = pattern.removeprefix(FILE), folder or self.folder
         if not is_pattern(pattern):
             path = folder / pattern
-            return [path] if is_there(path) else []
+            return [path] if os.path.isfile(path) else []
         try:
             start = Path(pattern)
             found = start.parent.glob(start.name) if start.is_absolute() else folder.glob(pattern)
-            return sorted(path for path in found if is_there(path))
+            return sorted(path for path in found if os.path.isfile(path))
         except (ValueError, NotImplementedError, OSError):
             return []
-
-
-def is_there(path: Path, *, folder: bool = False) -> bool:
-    """Whether there is a file, or a folder, of this name; there is none of a name that no system takes."""
-    try:
-        return path.is_dir() if folder else path.is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def is_pattern(path: str) -> bool:
@@ -147,14 +144,17 @@ def is_pattern(path: str) -> bool:
 
 @lru_cache(maxsize=8)
 def _odd_words(text: str) -> frozenset[tuple[int, str]]:
-    """Plain words of YAML, with their lines, that promptfoo takes for a number or a date."""
+    """Plain words of YAML, with their lines, that we take for a text, and promptfoo does not."""
     import yaml
 
     try:
         return frozenset(
             (token.start_mark.line + 1, token.value)
             for token in yaml.scan(text, Loader=yaml.SafeLoader)
-            if isinstance(token, yaml.ScalarToken) and token.plain and _OTHER_SCALAR.fullmatch(token.value)
+            if isinstance(token, yaml.ScalarToken)
+            and token.plain
+            and _OTHER_SCALAR.fullmatch(token.value)
+            and isinstance(plain_value(token.value), str)
         )
     except yaml.YAMLError:
         return frozenset()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,12 +17,14 @@ from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.prompts.roles import role_of
 from pytest_promptopt.prompts.sources.address import Address
 from pytest_promptopt.prompts.template_languages import JINJA2, NUNJUCKS, Fixed, Variable
+from pytest_promptopt.suites.check_reading import read_checks
 from pytest_promptopt.suites.checks import Check
 from pytest_promptopt.suites.file_case import FileCase
+from pytest_promptopt.suites.located import Located
 from pytest_promptopt.suites.other_checks import unknown_name
-from pytest_promptopt.suites.promptfoo.own_checks import MATCHES, SCRIPT
+from pytest_promptopt.suites.promptfoo.own_checks import ALIKE, MATCHES, SCRIPT
 from pytest_promptopt.suites.promptfoo.reading import ReadSuite, read_promptfoo
-from pytest_promptopt.suites.promptfoo.regular_expressions import compiled
+from pytest_promptopt.suites.promptfoo.regular_expressions import in_python
 from pytest_promptopt.suites.suite import SkippedCase
 from pytest_promptopt.text import one_line, plural, shown_path
 
@@ -41,11 +44,14 @@ class Imported:
     cases: int = 0
 
 
-def import_file(path: Path, rootdir: Path, out: TextIO) -> None:
-    """Write the files, and what was done. Raises `SettingsError` before anything is written."""
-    if not path.is_file():
+def import_file(path: Path, rootdir: Path, out: TextIO, *, embedding_model: str | None = None) -> None:
+    """Write the files, and what was done. Raises `SettingsError` before anything is written.
+
+    :param embedding_model: as of `read_promptfoo`.
+    """
+    if not os.path.isfile(path):
         raise SettingsError(f"--promptopt-import: there is no file {path}; name a promptfooconfig.yaml")
-    imported = imported_from(path, rootdir)
+    imported = imported_from(path, rootdir, embedding_model=embedding_model)
     for target in imported.files:
         if target.exists():
             shown = shown_path(target, rootdir)
@@ -60,9 +66,9 @@ def import_file(path: Path, rootdir: Path, out: TextIO) -> None:
     out.writelines(f"  {line}\n" for line in imported.left)
 
 
-def imported_from(path: Path, rootdir: Path) -> Imported:
+def imported_from(path: Path, rootdir: Path, *, embedding_model: str | None = None) -> Imported:
     """Raises `SettingsError` where there is nothing to import."""
-    found = read_promptfoo(path, rootdir)
+    found = read_promptfoo(path, rootdir, embedding_model=embedding_model)
     imported = Imported()
     for each in found:
         imported.left += [_line(skipped) for skipped in each.suite.skipped]
@@ -149,7 +155,7 @@ def _check(check: Check, imported: Imported) -> str | None:
     """A check as our files write it; None for one that they cannot say."""
     given: dict[str, Any] = {check.name: check.value}
     if check.type == MATCHES:
-        given = {check.name.replace(MATCHES, "regex"): compiled(check.value).pattern}
+        given = {check.name.replace(MATCHES, "regex"): in_python(check.value)}
     elif check.type == SCRIPT:
         expression = _expression(check)
         if expression is None:
@@ -159,10 +165,20 @@ def _check(check: Check, imported: Imported) -> str | None:
             imported.left.append(f"{check.where}: python: code that {more} is not taken over")
             return None
         given = {check.name.replace(SCRIPT, "python"): expression}
+    elif check.type == ALIKE:
+        imported.left.append(f"{check.where}: similar: a list of texts is not taken over")
+        return None
     if check.threshold is not None:
         given["threshold"] = check.threshold
+    if check.type == "similar":
+        given["model"] = check.options["model"]
     if check.type == "is-json" and check.value is None:
         return check.name
+    try:
+        read_checks(Located("", [given], {}), None, expected=None, folders=(), case=check.where)
+    except SettingsError as error:
+        imported.left.append(f"{check.where}: {str(error).partition(': ')[2]}")
+        return None
     pairs = ", ".join(f"{key}: {_json(value)}" for key, value in given.items())
     return pairs if len(given) == 1 else f"{{{pairs}}}"
 

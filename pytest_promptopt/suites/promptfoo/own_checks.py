@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import copy
 import functools
-import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.prompts.template_languages.javascript_values import is_number
 from pytest_promptopt.suites.checks import Check, CheckContext, Found
 from pytest_promptopt.suites.other_checks import function_in
 from pytest_promptopt.suites.promptfoo.regular_expressions import compiled, units
+from pytest_promptopt.suites.similar_check import similar
+from pytest_promptopt.text import value_of_json
 
 #: The types of these checks.
-MATCHES, SCRIPT = "promptfoo-regex", "promptfoo-python"
+MATCHES, SCRIPT, ALIKE = "promptfoo-regex", "promptfoo-python", "promptfoo-similar"
 
 #: What code is told of a case.
 _TOLD = ("prompt", "vars", "config", "test")
@@ -41,6 +44,12 @@ def script(check: Check, answer: str, context: CheckContext) -> Found:
     except Exception as error:  # a failure of the assertion in promptfoo too, negated or not
         holds, why = check.negated, f"{type(error).__name__}: {error}"
     return Found(holds, None, f"{told} accepts the answer", "", str(answer), why=why)
+
+
+def alike(check: Check, answer: str, context: CheckContext) -> Found:
+    """The answer resembles one of several texts."""
+    found = [similar(replace(check, value=each), answer, context) for each in check.value]
+    return next((each for each in found if each.holds), max(found, key=lambda each: each.actual))
 
 
 class _Context(dict[str, Any]):
@@ -83,7 +92,7 @@ def inline_function(code: str) -> Any:
 def _verdict(result: Any, threshold: float | None) -> tuple[bool, str]:
     """What promptfoo takes a result for; raises `ValueError` for one that it does not accept."""
     if isinstance(result, str) and result.startswith("{"):
-        result = json.loads(result)
+        result = value_of_json(result)
     word = result.lower() if isinstance(result, str) else ""
     if isinstance(result, bool) or word in ("true", "false"):
         return result is True or word == "true", ""
@@ -99,9 +108,9 @@ def _verdict(result: Any, threshold: float | None) -> tuple[bool, str]:
 
 def _graded(result: Mapping[str, Any], threshold: float | None) -> tuple[bool, str]:
     passed, score = result.get("pass", result.get("pass_")), result.get("score")
-    if not isinstance(passed, bool) or not isinstance(score, int | float):
-        raise ValueError(f"it must return `pass` and `score`, got {dict(result)!r}")
-    reason = str(result.get("reason", ""))
+    reason = result.get("reason")
+    if not isinstance(passed, bool) or not is_number(score) or not isinstance(reason, str):
+        raise ValueError(f"it must return `pass`, `score` and `reason`, got {dict(result)!r}")
     if threshold is not None and score < threshold:
         return False, f"its score {score:g} is below {threshold:g}: {reason}"
     return passed, reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from pytest_promptopt.prompts.template_languages.javascript_values import NotThe
 from pytest_promptopt.prompts.template_languages.nunjucks import as_json, is_sent_as_it_stands
 from pytest_promptopt.prompts.template_languages.nunjucks_filters import WHITESPACE
 from pytest_promptopt.suites.located import Located
-from pytest_promptopt.suites.promptfoo.config_file import FILE, ConfigFile, is_pattern, is_there
+from pytest_promptopt.suites.promptfoo.config_file import FILE, ConfigFile, is_pattern
 from pytest_promptopt.suites.promptfoo.not_supported import NotSupported, shown
 
 #: What promptfoo asks if a configuration has no prompts.
@@ -160,7 +161,7 @@ def may_be_path(text: str) -> bool:
 def _of_path(config: ConfigFile, given: Located, label: str, inline: PromptText) -> Iterator[PromptText]:
     name = given.value.removeprefix(FILE)
     path = config.folder / name
-    if is_there(path, folder=True):
+    if os.path.isdir(path):
         raise NotSupported("a folder of prompts is not supported; name its files", given.where())
     if is_pattern(name):
         found = config.matching(name)
@@ -176,8 +177,6 @@ def _of_path(config: ConfigFile, given: Located, label: str, inline: PromptText)
 
 
 def _file(config: ConfigFile, path: Path, label: str, where: str) -> Iterator[PromptText]:
-    import os
-
     address = Path(os.path.relpath(path, config.folder)).as_posix()
     ending = path.suffix.lower()
     text = config.text(path, where)

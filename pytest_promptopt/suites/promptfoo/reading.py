@@ -22,6 +22,7 @@ from pytest_promptopt.suites.promptfoo.providers import Provider, providers_of
 from pytest_promptopt.suites.promptfoo.test_cases import TestCase, tests_of
 from pytest_promptopt.suites.promptfoo.variables import Variables, combinations, filled, resolved, said_of
 from pytest_promptopt.suites.suite import SkippedCase, Suite
+from pytest_promptopt.text import unused_name
 
 #: Characters of a description in the id of a case.
 MAX_NAME = 40
@@ -51,9 +52,12 @@ class ReadSuite:
     prompt: int
 
 
-def read_promptfoo(path: Path, rootdir: Path) -> tuple[ReadSuite, ...]:
-    """Raises `PromptoptError` with ``file:line`` for a file that cannot be read at all."""
-    return tuple(_Reading(ConfigFile.read(path, rootdir)).suites())
+def read_promptfoo(path: Path, rootdir: Path, *, embedding_model: str | None = None) -> tuple[ReadSuite, ...]:
+    """Raises `PromptoptError` with ``file:line`` for a file that cannot be read at all.
+
+    :param embedding_model: for assertions that compare embeddings; without one they are not supported.
+    """
+    return tuple(_Reading(ConfigFile.read(path, rootdir, embedding_model)).suites())
 
 
 class _Reading:
@@ -90,11 +94,14 @@ class _Reading:
         prompts: list[tuple[int, PromptText]] = self._usable("prompt", list(prompts_of(self._config)))
         tests: list[tuple[int, TestCase]] = self._usable("test", _tests(self._config))
         repeat = self._repeat()
+        names: list[str] = []
         for at, provider in providers:
             for place, prompt in prompts:
                 if not provider.takes(prompt.label):
                     continue
                 name = f"prompt{place + 1}" + (f"-{_word(provider.name)}" if len(providers) > 1 else "")
+                name = unused_name(name, names)  # one model may stand there twice, with other settings
+                names.append(name)
                 try:
                     usable = prompt.for_provider(echoes=provider.echoes)
                     suite = self._suite(provider, usable, tests, repeat)
@@ -167,7 +174,7 @@ class _Reading:
         asked = "".join(turn.content for turn in turns)
         counting = [each for each in test.asserts if each.counts]
         checks = tuple(check_of(self._config, each, variables, prompt=asked) for each in counting)
-        if test.threshold:
+        if test.threshold is not None:
             raise NotSupported("`threshold` of a test is not supported", test.where)
         return FileCase(id, used, checks=checks, where=test.where)
 

@@ -22,11 +22,16 @@ class NotAlike(ValueError):
 
 @cache
 def compiled(pattern: str) -> re.Pattern[str]:
-    """Raises `NotAlike`."""
+    """What matches in UTF-16 units what `pattern` does. Raises `NotAlike`."""
     try:
-        return re.compile("".join(_Translation(units(pattern)).pieces()))
+        return re.compile(in_python(units(pattern)))
     except (re.error, OverflowError, RecursionError) as error:
         raise NotAlike(f"Python cannot take this regular expression: {error}") from None
+
+
+def in_python(pattern: str) -> str:
+    """`pattern` as Python writes it, for texts of whole characters. Raises `NotAlike`."""
+    return "".join(_Translation(pattern).pieces())
 
 
 def units(text: str) -> str:
@@ -41,6 +46,10 @@ class _Translation:
     def __init__(self, pattern: str) -> None:
         self._pattern = pattern
         self._place = 0
+        #: The groups that are open: whether each looks behind.
+        self._open: list[bool] = []
+        #: Whether what was read last stands for a place, which JavaScript does not repeat.
+        self._is_place = False
 
     def pieces(self) -> list[str]:
         found = []
@@ -53,41 +62,46 @@ class _Translation:
         self._place += length
         return taken
 
+    def _following(self, ahead: int = 0) -> str:
+        place = self._place + ahead
+        return self._pattern[place : place + 1]
+
     def _next(self) -> str:
         character = self._pattern[self._place]
+        count = _COUNT.match(self._pattern, self._place)
+        if count or character in "*+?":
+            return self._quantified(self._take(len(count[0]) if count else 1))
+        self._is_place = False
         if character == "\\":
             return self._escape(inside=False)
         if character == "[":
             return self._set()
         if character == "(":
             return self._group()
-        if character == "{":
-            count = _COUNT.match(self._pattern, self._place)
-            return self._quantified(self._take(len(count[0]))) if count else "\\" + self._take(1)
         self._take(1)
-        if character in "*+?":
-            return self._quantified(character)
+        if character == ")":
+            self._is_place = bool(self._open) and self._open.pop()
         if character == ".":
             return r"[^\n\r\u2028\u2029]"
-        return {"$": r"\Z", "]": r"\]", "}": r"\}"}.get(character, character)
+        return {"$": r"\Z", "]": r"\]", "{": r"\{", "}": r"\}"}.get(character, character)
 
     def _quantified(self, quantifier: str) -> str:
         """A second mark is lazy with ``?``, and nothing else in JavaScript."""
-        following = self._pattern[self._place : self._place + 1]
-        if following == "?":
+        if self._following() == "?":
             quantifier += self._take(1)
-            following = self._pattern[self._place : self._place + 1]
-        if following in ("*", "+", "?"):
+        if self._is_place or self._following() in ("*", "+", "?"):
             raise NotAlike("JavaScript refuses this regular expression: nothing to repeat")
         return quantifier
 
     def _group(self) -> str:
-        if self._pattern[self._place + 1 : self._place + 2] != "?":
+        if self._following(1) != "?":
+            self._open.append(False)
             return self._take(1)
         opening = _GROUP.match(self._pattern, self._place)
         if opening is None:
             raise NotAlike(f"`{self._pattern[self._place : self._place + 4]}` is not taken alike")
         self._take(len(opening[0]))
+        self._open.append(opening[0] in ("(?<=", "(?<!"))
         return f"(?P<{opening['name']}>" if opening["name"] else opening[0]
 
     def _escape(self, *, inside: bool) -> str:
@@ -108,8 +122,9 @@ class _Translation:
             if inside and character == "b":
                 return r"\x08"
             if not inside:
-                return rf"(?a:\{character})"
-        if character == "0" and not self._pattern[self._place : self._place + 1].isdigit():
+                self._is_place = True
+                return r"(?a:\b)" if character == "b" else r"(?a:(?!\b))"  # also in an empty text
+        if character == "0" and not self._following().isdigit():
             return r"\x00"
         if character.isalnum():
             raise NotAlike(f"`\\{character}` is not taken alike")
@@ -118,19 +133,26 @@ class _Translation:
     def _set(self) -> str:
         negated = self._pattern.startswith("[^", self._place)
         self._take(2 if negated else 1)
-        found = ["[^" if negated else "["]
-        while True:
-            if self._place >= len(self._pattern):
-                raise NotAlike("JavaScript refuses this regular expression: a [ is not closed")
-            character = self._pattern[self._place]
-            if character == "]":
+        found = []
+        while self._following() != "]":
+            member = self._member()
+            if self._following() == "-" and self._following(1) not in ("]", ""):
                 self._take(1)
-                break
-            if character == "\\":
-                found.append(self._escape(inside=True))
-            else:
-                self._take(1)
-                found.append("\\" + character if character in "[&~|" else character)
-        if len(found) == 1:
+                last = self._member()
+                if {member, last} & {*_CLASSES.values()}:
+                    raise NotAlike("a range that begins or ends with a class is not taken alike")
+                member += f"-{last}"
+            found.append(member)
+        self._take(1)
+        if not found:
             return r"[\s\S]" if negated else r"(?!)"
-        return "".join(found) + "]"
+        return f"[{'^' if negated else ''}{''.join(found)}]"
+
+    def _member(self) -> str:
+        """A character or a class in a set."""
+        if not self._following():
+            raise NotAlike("JavaScript refuses this regular expression: a [ is not closed")
+        if self._following() == "\\":
+            return self._escape(inside=True)
+        character = self._take(1)
+        return "\\" + character if character in "[&~|-" else character

@@ -23,7 +23,6 @@ _HARMLESS = frozenset(("vars", "assert", "description", "metadata", "options", "
 #: Those of its `options`.
 _HARMLESS_OPTIONS = frozenset(("provider", "disableConversationVar", "runSerially", "repeat"))
 
-_NUMBERED = re.compile(r"__expected(\d+)")
 _TYPED = re.compile(
     r"(?P<type>(?:not-)?[a-z-]+)(?:\((?P<threshold>\d+(?:\.\d+)?)\))?(?::(?P<value>[\s\S]*))?"
 )
@@ -50,7 +49,6 @@ _ALL_TYPES = frozenset(
 class TestCase:
     """A test, with what the default test says.
 
-    :param asserts: `NotSupported` for what cannot be read.
     :param problem: why it cannot be run at all.
     :param stores: whether its answer is a variable of the tests after it.
     """

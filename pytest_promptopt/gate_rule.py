@@ -1,0 +1,113 @@
+"""How a gate decides: by the measured rate, or by how far the true one may be from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import ceil, fsum
+
+from pytest_promptopt.rate_interval import RateInterval, Scores
+from pytest_promptopt.records import EPSILON, CaseResult, Split, pass_rate
+from pytest_promptopt.settings import GateMode, GatePopulation, GateSplit, Settings, Undecided
+
+
+class GateVerdict(StrEnum):
+    """`PASS`: shown to reach the threshold; `FAIL`: shown to miss it."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class GateRule:
+    """How gates of a session decide.
+
+    :param confidence: of the two-sided interval; a gate errs in half of what is left, at most.
+    """
+
+    mode: GateMode = GateMode.RATE
+    confidence: float = 0.95
+    population: GatePopulation = GatePopulation.ANSWERS
+    split: GateSplit = GateSplit.ALL
+    undecided: Undecided = Undecided.FAIL
+
+    @classmethod
+    def of(cls, settings: Settings) -> GateRule:
+        return cls(
+            settings.gate,
+            settings.gate_confidence,
+            settings.gate_population,
+            settings.gate_split,
+            settings.undecided,
+        )
+
+    def counts(self, result: CaseResult) -> bool:
+        return self.split is GateSplit.ALL or result.case.split is Split.HELDOUT
+
+    def holds(self, verdict: GateVerdict) -> bool:
+        undecided = verdict is GateVerdict.UNDECIDED and self.undecided is Undecided.PASS
+        return undecided or verdict is GateVerdict.PASS
+
+
+#: The measured rate decides.
+BY_RATE = GateRule()
+
+
+@dataclass(frozen=True)
+class GateDecision:
+    """What a gate says of one prompt, or of one model that answers it.
+
+    :param interval: of its pass rate; None where the measured rate decides, or there is none.
+    :param samples: of an undecided gate, about how many further samples of each case would decide it at the
+        rate seen now; None where no number would, or it is decided.
+    :param cases: likewise how many further cases would, where samples cannot.
+    """
+
+    verdict: GateVerdict
+    interval: RateInterval | None = None
+    samples: int | None = None
+    cases: int | None = None
+
+
+def decide(results: Sequence[CaseResult], least: float, rule: GateRule) -> GateDecision:
+    """Whether the pass rate of these cases reaches `least`. Without evidence it does not."""
+    rate = pass_rate(results)
+    if rate is None:
+        return GateDecision(GateVerdict.FAIL)
+    if rule.mode is GateMode.RATE:
+        return GateDecision(GateVerdict.PASS if rate >= least - EPSILON else GateVerdict.FAIL)
+    counted = [result for result in results if result.counted]
+    scores, error = _scores(counted, rule.population), 1 - rule.confidence
+    interval = scores.interval(error)
+    if interval.low >= least - EPSILON:
+        return GateDecision(GateVerdict.PASS, interval)
+    if interval.high < least - EPSILON:
+        return GateDecision(GateVerdict.FAIL, interval)
+    repeats = scores.repeats_to_decide(least, error)
+    if repeats is None:
+        return GateDecision(GateVerdict.UNDECIDED, interval)
+    if rule.population is GatePopulation.CASES or _never_vary(counted):
+        return GateDecision(GateVerdict.UNDECIDED, interval, cases=max(1, ceil((repeats - 1) * len(counted))))
+    each = fsum(len(result.counted) for result in counted) / len(counted)
+    return GateDecision(GateVerdict.UNDECIDED, interval, samples=max(1, ceil((repeats - 1) * each)))
+
+
+def _scores(counted: Sequence[CaseResult], population: GatePopulation) -> Scores:
+    """Each answer by itself, so that a case counts as much as the others however often it was asked; where
+    cases are what is drawn, each case by its mean."""
+    if population is GatePopulation.CASES:
+        rates = tuple(result.rate or 0.0 for result in counted)
+        return Scores(rates, tuple(result.case.weight for result in counted))
+    answers = [
+        (outcome.score, result.case.weight / len(result.counted))
+        for result in counted
+        for outcome in result.counted
+    ]
+    return Scores(tuple(score for score, _ in answers), tuple(weight for _, weight in answers))
+
+
+def _never_vary(counted: Sequence[CaseResult]) -> bool:
+    """Whether every case was asked several times and scored the same each time."""
+    return all(len(result.counted) > 1 and len({o.score for o in result.counted}) == 1 for result in counted)
