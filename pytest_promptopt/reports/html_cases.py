@@ -72,10 +72,15 @@ def case_rows(report: SessionReport, models: Table, categories: Table, *, width:
                     int(bool(flaky_cases([result]))),
                     categories.place(None if case is None else case.category),
                     *_took(result),
-                    *(cut_end(one_line(text), width) for text in _seen(result, check.prompt, case)),
+                    *(list_value(text, width) for text in _seen(result, check.prompt, case)),
                 ]
             )
     return rows
+
+
+def list_value(text: str, width: int) -> str:
+    """`text` as the list shows it, and as the page looks for it there."""
+    return cut_end(one_line(text), width)
 
 
 def failed_cases(report: SessionReport, prompt: str) -> Mapping[str, FailedCase]:

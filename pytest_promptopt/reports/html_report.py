@@ -18,7 +18,7 @@ from typing import Any
 from pytest_promptopt.file_writing import replace_file
 from pytest_promptopt.records import Spend
 from pytest_promptopt.reports.check_report import gate_lines
-from pytest_promptopt.reports.html_cases import ROW, Table, case_details, case_rows
+from pytest_promptopt.reports.html_cases import ROW, Table, case_details, case_rows, list_value
 from pytest_promptopt.reports.html_run import run_data
 from pytest_promptopt.reports.json_report import plain_json
 from pytest_promptopt.reports.session_report import (
@@ -71,7 +71,7 @@ def _page(report: SessionReport, limit: int, width: int) -> str:
         "settings": _settings(report),
         "calls": calls_line(report.calls.cached, report.calls.made, report.calls.paid),
         "notes": list(report.notes),
-        "prompts": [_prompt(report, check, categories) for check in report.checks],
+        "prompts": [_prompt(report, check, categories, width) for check in report.checks],
         "run": None
         if report.run is None
         else run_data(report.run, report.settings.rootdir, report.settings.alpha),
@@ -97,7 +97,7 @@ def _settings(report: SessionReport) -> list[tuple[str, str]]:
     return [(name, value) for name, value in named.items() if value]
 
 
-def _prompt(report: SessionReport, check: PromptCheck, categories: Table) -> dict[str, Any]:
+def _prompt(report: SessionReport, check: PromptCheck, categories: Table, width: int) -> dict[str, Any]:
     feedback = report.feedbacks.get(check.prompt)
     gates = [line.text for line in gate_lines([check]) if line.text.startswith("gate: ")]
     return {
@@ -117,7 +117,9 @@ def _prompt(report: SessionReport, check: PromptCheck, categories: Table) -> dic
                 "cause": category.cause,
                 "fix": category.fix,
                 "examples": list(category.examples),
-                "confusion": [list(each) for each in category.confusion],
+                "confusion": [
+                    [list_value(e, width), list_value(a, width), n] for e, a, n in category.confusion
+                ],
             }
             for category in (() if feedback is None else feedback.categories)
         ],

@@ -12,10 +12,14 @@ from pytest_promptopt.model_comparison import ModelComparison, ModelFigures, com
 from pytest_promptopt.records import Spend, Split
 from pytest_promptopt.reports.wording import SPLIT_NAMES
 from pytest_promptopt.results import PromptCheck, RunResult
+from pytest_promptopt.settings import GateSplit
 
 if TYPE_CHECKING:
     from pytest_promptopt.failures import Feedback
     from pytest_promptopt.settings import Settings
+
+#: Of the intervals that reports show.
+SHOWN_CONFIDENCE = 0.95
 
 #: What a report calls a case of which nobody says who answers it.
 NO_MODEL = "no model named"
@@ -77,7 +81,8 @@ class Part:
 
 def parts_by_split(check: PromptCheck) -> list[Part]:
     """One for each split, where the cases of a prompt are of several."""
-    splits = [split for split in Split if any(result.case.split is split for result in check.results)]
+    ran = {result.case.split for result in check.results if result.counted or result.errored}
+    splits = [split for split in Split if split in ran]
     if len(splits) < 2:
         return []
     return [_part(SPLIT_NAMES[split], _of_split(check, split)) for split in splits]
@@ -131,8 +136,14 @@ def _median(ordered: Sequence[float]) -> float | None:
 
 
 def interval(check: PromptCheck) -> tuple[float, float] | None:
-    """The 95 % interval of a pass rate; None without one."""
-    return None if check.rate is None else check.interval
+    """The 95 % interval of a pass rate, that of its gate where it has one; None without a rate."""
+    if check.rate is None:
+        return None
+    rule, decision = check.rule, check.decision
+    like_gate = rule.split is GateSplit.ALL and rule.confidence == SHOWN_CONFIDENCE
+    if like_gate and decision is not None and decision.interval is not None:
+        return decision.interval.low, decision.interval.high
+    return check.interval
 
 
 def gate_verdict(check: PromptCheck) -> GateVerdict | None:

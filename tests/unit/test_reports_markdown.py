@@ -168,3 +168,7 @@ def test_an_undecided_gate_is_said_to_be_one() -> None:
     assert page.startswith("## ❌ Prompts: gate held by 0 of 1\n")
     assert "❌ 70.0% required (undecided)" in page
     assert "UNDECIDED" in page
+    decision = check.decision
+    assert decision is not None
+    assert decision.interval is not None
+    assert interval(check) == (decision.interval.low, decision.interval.high), "as the gate says it"

@@ -15,7 +15,7 @@ function frame() {
   replace(page,
     el("header", { class: "top" }, el("h1", null, "Prompt report"), verdict,
       el("nav", { "aria-label": "views" }, links, el("button", { type: "button", class: "plain", onclick: () => help.showModal(), "aria-label": "keys" }, "?"))),
-    main, printed, el("footer", null, `pytest-promptopt ${DATA.version} · rates with 95 % intervals` + ` · texts longer than ${count(DATA.limit)} characters are cut`), help);
+    main, printed, el("footer", null, `pytest-promptopt ${DATA.version} · texts longer than ${count(DATA.limit)} characters are cut`), help);
 }
 
 const KEYS = [

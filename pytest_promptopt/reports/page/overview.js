@@ -28,7 +28,7 @@ function passing(part) {
 }
 
 function gatePill(prompt) {
-  if (prompt.held === null) return el("span", { class: "soft" }, "no gate");
+  if (prompt.held === null) return el("span", { class: "soft" }, prompt.least === null ? "no gate" : "gate: nothing to decide on");
   const words = { pass: "gate holds", fail: "gate FAILED", undecided: prompt.held ? "gate undecided, which passes" : "gate UNDECIDED" }[prompt.verdict];
   return pill(`${words}: ${percent(prompt.least)} required`, prompt.verdict === "undecided" ? "warn" : prompt.held ? "held" : "failed");
 }
@@ -42,9 +42,9 @@ function promptCard(prompt) {
       SEVERAL_PROMPTS && state.prompt ? el("a", { href: address({ view: "overview" }), class: "no-print" }, "all prompts") : null),
     el("div", { class: "figures" },
       figure("pass rate", percent(prompt.rate), true),
-      figure("95 % interval", el("div", null, intervalBar(prompt.rate, prompt.ends, prompt.least, prompt.held), el("span", { class: "small" }, few))),
+      prompt.ends ? figure("95 % interval", el("div", null, intervalBar(prompt.rate, prompt.ends, prompt.least, prompt.held), el("span", { class: "small" }, few))) : null,
       figure("cases pass", `${count(passing(prompt))} of ${count(counted(prompt))}`),
-      figure("fail", link({ status: "failed" }, count(prompt.failing))),
+      figure("fail", prompt.failing ? link({ status: "failed" }, count(prompt.failing)) : "0"),
       figure("errored", prompt.errored ? link({ status: "errored" }, count(prompt.errored)) : "0"),
       figure("model calls", count(prompt.calls)),
       figure("cost", prompt.cost || "–"),
