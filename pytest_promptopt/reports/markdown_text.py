@@ -46,7 +46,7 @@ def code(text: str, limit: int = MAX_VALUE) -> str:
 
 def words(text: str, limit: int = 1_000) -> str:
     """A sentence that may quote what others wrote, in one line, for a paragraph or the cell of a table."""
-    shown = cut_end(printable(text), limit)
+    shown = cut_end(printable(text).strip(), limit)  # four spaces would begin a block of code
     for pattern, broken in _LINKED:
         shown = pattern.sub(broken, shown)
     shown = _STRUCTURE.sub(lambda found: _ENTITY.get(found[0], f"\\{found[0]}"), shown)

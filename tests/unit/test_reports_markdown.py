@@ -47,6 +47,7 @@ def test_words_and_code_of_others_do_nothing(text: str) -> None:
     assert_harmless(f"* {words(text)}")
     assert_harmless(table([("a", "b"), (words(text), code(text))]))
     assert "\n" not in words(text) + code(text)
+    assert words(f"    {text}") == words(text), "four spaces begin a block of code"
     assert not re.match(r"[-=+*]|\d+[.)]", words(text))
 
 
