@@ -338,7 +338,7 @@ class CaseRunner:
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         run = self.engine.run
-        all_wanted = item.config.getoption("fulltrace") or item.config.getoption("usepdb")
+        all_wanted = item.config.getoption("fulltrace", False) or item.config.getoption("usepdb", False)
         raised = None if all_wanted or call.excinfo is None else call.excinfo.value
         if run is not None and raised is not None and isinstance(run.error, ModelError):
             leave_out_libraries(raised, self.settings.rootdir)

@@ -66,7 +66,8 @@ class DistributedSession:
 
     def told(self) -> dict[str, Any]:
         """As of `CaseRunner`."""
-        return {"notes": self.notes, "use": PromptUse().to_json(), "paid": self._calls.paid.to_json()}
+        paid = self._calls.paid.to_json()
+        return {"notes": self.notes, "use": PromptUse().to_json(), "paid": paid, "partial": {}}
 
     def _check(self) -> None:
         """Raises what has gone wrong with the record of calls, in whatever thread."""
