@@ -24,6 +24,24 @@ function cases() {
   return el("div", { class: open ? "cases open" : "cases" }, el("div", { class: "list" }, tools(numbers.length), grid), panel);
 }
 
+// Show what is found now in the list that is there; false where the whole view has to be made anew.
+function refreshList() {
+  if (state.view !== "cases" || !list || !list.body.isConnected || main.querySelector(".panel")) return false;
+  const numbers = chosenRows();
+  if (!numbers.length) return false;
+  Object.assign(list, { numbers, chosen: -1 });
+  list.inner.style.height = `${numbers.length * HEIGHT}px`;
+  list.body.setAttribute("aria-rowcount", numbers.length + 1);
+  list.body.scrollTop = 0;
+  replace(main.querySelector("[role=status]"), foundWords(numbers.length));
+  draw(true);
+  return true;
+}
+
+function foundWords(found) {
+  return `${count(found)} of ${plural(ROWS.length, "case")}`;
+}
+
 function heads() {
   const sort = state.sort || "status", down = state.turn === "down";
   return el("div", { class: "heads", role: "rowgroup" }, el("div", { class: SEVERAL_MODELS ? "line head models" : "line head", role: "row" },
@@ -51,7 +69,7 @@ function tools(found) {
     choice("split", [...new Set(ROWS.map((row) => row[AT.split]))]), choice("model", DATA.models),
     state.expected !== undefined || state.got !== undefined
       ? el("button", { type: "button", class: "plain", onclick: () => go({ ...state, expected: "", got: "" }) }, `expected ${state.expected}, got ${state.got} ✕`) : null,
-    el("span", { class: "soft small", role: "status" }, `${count(found)} of ${plural(ROWS.length, "case")}`));
+    el("span", { class: "soft small", role: "status" }, foundWords(found)));
 }
 
 function choice(key, values, name = key) {

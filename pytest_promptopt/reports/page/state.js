@@ -27,7 +27,7 @@ function go(place, quiet = false) {
   if (!quiet) { location.hash = target; return; }
   try { history.replaceState(null, "", target); } catch { location.hash = target; return; }
   readAddress();
-  render();
+  if (!refreshList()) render();
 }
 
 // --- details: compressed in the page, read after it is shown
