@@ -1,4 +1,4 @@
-"""Write the parts of the reference pages that come from the code, and the JSON Schema of files of cases.
+"""Write the parts of the reference pages that come from the code, and the JSON Schemas of the package.
 
     python docs/generate_reference.py            # write them
     python docs/generate_reference.py --check    # say which are out of date, exit status 1 if one is
@@ -23,7 +23,7 @@ from typing import Any, is_typeddict
 
 import pytest_promptopt
 from pytest_promptopt import api, hookspecs, options, testing
-from pytest_promptopt.reports import json_report
+from pytest_promptopt.reports import json_report, json_schema
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.suites import editor_schema
 from pytest_promptopt.suites.check_types import CHECK_TYPES
@@ -303,9 +303,14 @@ def outdated() -> dict[Path, str]:
     """The pages that differ from the code, and how they should read."""
     pages = {page: page.read_text(encoding="utf-8") for page in sorted(REFERENCE.glob("*.md"))}
     changed = {page: new for page, text in pages.items() if (new := generated(text)) != text}
-    schema = json.dumps(editor_schema.editor_schema(), indent=1, ensure_ascii=False) + "\n"
-    if not editor_schema.FILE.is_file() or editor_schema.FILE.read_text(encoding="utf-8") != schema:
-        changed[editor_schema.FILE] = schema
+    schemas = {
+        editor_schema.FILE: editor_schema.editor_schema(),
+        json_schema.FILE: json_schema.report_schema(),
+    }
+    for file, schema in schemas.items():
+        text = json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+        if not file.is_file() or file.read_text(encoding="utf-8") != text:
+            changed[file] = text
     return changed
 
 

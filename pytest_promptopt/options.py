@@ -51,7 +51,8 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="PATH",
         action="append",
         default=[],
-        help="Write a report; the ending says the format (.json); may be given several times",
+        help="Write a report; the ending says which: .html for people, .md for a pull request, "
+        ".json for scripts; may be given several times",
     )
     parser.addini("promptopt_report", "Reports to write, one path a line", type="linelist", default=[])
 
@@ -208,7 +209,7 @@ def _reports(config: pytest.Config) -> tuple[Path, ...]:
     given += [(config.rootpath, "promptopt_report", text) for text in _ini_lines(config, "promptopt_report")]
     if not given:
         return ()
-    from pytest_promptopt.reports.json_report import check_report_path
+    from pytest_promptopt.reports.report_files import check_report_path
 
     return tuple(dict.fromkeys(folder / check_report_path(text, name=name) for folder, name, text in given))
 

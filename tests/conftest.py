@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from contextlib import suppress
 
@@ -19,6 +20,9 @@ settings.load_profile("without deadline")
 
 
 def pytest_configure() -> None:
+    # A job that runs these tests is no place for what the sessions inside them tell GitHub Actions.
+    for variable in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+        os.environ.pop(variable, None)
     # A shell's background job ignores Ctrl-C, and so would every pytest that a test starts and interrupts.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

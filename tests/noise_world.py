@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.records import EPSILON, CaseResult, Outcome, Request, Split
-from pytest_promptopt.reports.optimization import heldout_verdict
+from pytest_promptopt.reports.evidence_wording import heldout_verdict
 from tests.refine_world import HELDOUT, SETTINGS, TRAIN, VALIDATION, FakePrompt, Need, World
 
 #: Any two of these a candidate may be made of; what they say plays no part.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -29,6 +30,7 @@ from pytest_promptopt.text import plural, printable
 if TYPE_CHECKING:
     from pytest_promptopt.failures import Feedback
     from pytest_promptopt.pytest_session.case_runner import CaseRunner
+    from pytest_promptopt.reports.session_report import SessionReport
 
 #: Why a failure is tolerated -> (category in the last line, letter, word).
 TOLERATED = {
@@ -50,6 +52,8 @@ class Summary:
         self._partial: dict[str, str] = {}
         #: How many cases a model costs that cannot be asked: no key, no credit, a refused parameter.
         self._lost: Counter[str] = Counter()
+        #: The cases that fail the session; what a gate decides on is not there.
+        self._failed: set[str] = set()
         self._runner: CaseRunner | None = None
         self._checks: tuple[PromptCheck, ...] = ()
         self._feedbacks: dict[str, Feedback] = {}
@@ -60,6 +64,8 @@ class Summary:
         if is_tolerated(report):
             internals.write_to_junit(self._config, report, str(read_data(report).get("message", "")))
         self._tally.add(report)
+        if report.failed and (case := read_data(report).get("case")):
+            self._failed.add(case["id"])
         if reason := read_data(report).get("lost"):
             self._lost[reason] += 1
 
@@ -164,26 +170,27 @@ class Summary:
             prose = ""
         return describe(check.results, prompt=check.prompt, prose=prose, custom=custom)
 
-    def _write_reports(self) -> None:
-        if not self._settings.reports:
-            return
+    def _report(self) -> SessionReport:
+        """All that the session measured, as each of its reports shows it."""
         from pytest_promptopt import __version__
-        from pytest_promptopt.reports.json_report import write_json
+        from pytest_promptopt.reports.session_report import SessionCalls, SessionReport
 
-        run = self._run
-        for path in self._settings.reports:
-            try:
-                write_json(
-                    path,
-                    checks=self._checks,
-                    run=run,
-                    feedbacks=self._feedbacks,
-                    settings=self._settings,
-                    version=__version__,
-                    notes=self._notes,
-                )
-            except OSError as error:
-                self._notes.append(f"--promptopt-report: {path} was not written: {error}")
+        paid = self._paid
+        return SessionReport(
+            checks=self._checks,
+            run=self._run,
+            feedbacks=self._feedbacks,
+            settings=self._settings,
+            version=__version__,
+            notes=tuple(self._notes),
+            calls=SessionCalls(self._tally.count_cached(paid.keys), paid.calls, paid.spend),
+        )
+
+    def _write_reports(self) -> None:
+        if self._settings.reports or os.environ.get("GITHUB_STEP_SUMMARY"):
+            from pytest_promptopt.pytest_session.session_reports import write_reports
+
+            self._notes += write_reports(self._report())
 
     def show(self, reporter: pytest.TerminalReporter) -> None:
         """Print the sections, each only if it has something to say."""
@@ -206,6 +213,11 @@ class Summary:
             self._baseline.show_verdicts(reporter)
         for note in self._notes:
             reporter.write_line(f"promptopt: {printable(note)}", yellow=True)
+        if os.environ.get("GITHUB_ACTIONS"):
+            from pytest_promptopt.pytest_session.session_reports import annotation_lines
+
+            for command in annotation_lines(self._config, self._report(), self._failed):
+                reporter.write_line(command)
 
     def _show_calls(self, reporter: pytest.TerminalReporter) -> None:
         """Say what a check has asked and paid; an optimization has a table of its own."""

@@ -6,7 +6,12 @@ asked for. Keys may be added under the same schema number; none is removed or ch
 
 The report: ``schema`` (1), ``version`` of pytest-promptopt, ``settings`` (every setting of the session
 as resolved, without the root folder), ``passed`` (whether every threshold holds; true when there is
-none), ``prompts``, ``run``, ``notes`` (the sentences at the end of the session: who judged answers, say).
+none), ``prompts``, ``calls``, ``run``, ``notes`` (the sentences at the end of the session: who judged
+answers, say). The file ``reports/report.schema.json`` in the package is the JSON Schema of all this.
+
+``calls`` is what the session asked of models: how many answers were ``cached``, how many calls were ``made``
+besides, the ``requests`` sent for these, repeated ones too, their ``input_tokens``, ``output_tokens``,
+``cost`` (null when no price is known), and how many are ``unpriced``.
 
 ``prompts``, one object per prompt, is what pytest's own loop measured:
 
@@ -101,16 +106,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.file_writing import replace_file
 from pytest_promptopt.gate_rule import GateDecision
-from pytest_promptopt.model_comparison import ModelComparison, ModelFigures, compare_models, model_figures
+from pytest_promptopt.model_comparison import ModelComparison, ModelFigures, model_figures
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
 from pytest_promptopt.records import CaseResult, Spend, Status
+from pytest_promptopt.reports.session_report import SessionCalls, SessionReport
 from pytest_promptopt.results import Iteration, ModelChange, PromptCheck, PromptResult, RunResult, SplitScore
 
 if TYPE_CHECKING:
@@ -120,40 +125,31 @@ if TYPE_CHECKING:
 REPORT_SCHEMA = 1
 
 
-def check_report_path(text: str, *, name: str = "--promptopt-report") -> Path:
-    """The path of a report; early, so that a typo costs no run. Raises `SettingsError` about `name`."""
-    path = Path(text)
-    if path.suffix.lower() != ".json" or path.is_dir():
-        raise SettingsError(f"{name}: {text!r} is not the path of a .json file, the only format so far")
-    return path
+def write_json(path: Path, report: SessionReport) -> None:
+    """Write the report, whole or not at all; missing folders are made. Raises `OSError`."""
+    replace_file(path, f"{json.dumps(report_json(report), indent=2, allow_nan=False)}\n".encode())
 
 
-def write_json(
-    path: Path,
-    *,
-    checks: Sequence[PromptCheck],
-    run: RunResult | None,
-    feedbacks: Mapping[str, Feedback],
-    settings: Settings,
-    version: str,
-    notes: Sequence[str] = (),
-) -> None:
-    """Write the report, whole or not at all; missing folders are made. Raises `OSError`.
-
-    :param run: None when the session did not optimize.
-    :param feedbacks: by prompt; may lack those without failures.
-    """
-    report = {
+def report_json(report: SessionReport) -> dict[str, Any]:
+    """The report as strict JSON has it."""
+    found = {
         "schema": REPORT_SCHEMA,
-        "version": version,
-        "settings": _settings(settings),
-        "passed": all(c.held is not False for c in checks),
-        "prompts": [_check(check, feedbacks.get(check.prompt)) for check in checks],
-        "models": [_comparison(comparison) for comparison in compare_models(checks)],
-        "run": None if run is None else _run(run),
-        "notes": list(notes),
+        "version": report.version,
+        "settings": _settings(report.settings),
+        "passed": report.passed,
+        "prompts": [_check(check, report.feedbacks.get(check.prompt)) for check in report.checks],
+        "models": [_comparison(comparison) for comparison in report.comparisons],
+        "calls": _calls(report.calls),
+        "run": None if report.run is None else _run(report.run),
+        "notes": list(report.notes),
     }
-    replace_file(path, f"{json.dumps(_plain(report), indent=2, allow_nan=False)}\n".encode())
+    plain: dict[str, Any] = plain_json(found)
+    return plain
+
+
+def _calls(calls: SessionCalls) -> dict[str, Any]:
+    paid = _spend(calls.paid)
+    return {"cached": calls.cached, "made": calls.made, "requests": paid.pop("calls"), **paid}
 
 
 def _settings(settings: Settings) -> dict[str, Any]:
@@ -335,7 +331,7 @@ def _spend(spend: Spend) -> dict[str, Any]:
     return {**dataclasses.asdict(spend), "cost": None if unknown else spend.cost}
 
 
-def _plain(value: Any) -> Any:
+def plain_json(value: Any) -> Any:
     """`value` as strict JSON has it: operands come from tests and may be anything, also not finite."""
     if value is None or isinstance(value, bool | int):
         return value
@@ -344,7 +340,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else repr(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain_json(item) for item in value]
     return value.as_posix() if isinstance(value, Path) else repr(value)

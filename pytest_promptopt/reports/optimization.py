@@ -10,6 +10,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pytest_promptopt.prompts import unified_diff
 from pytest_promptopt.prompts.examples import without_examples
 from pytest_promptopt.records import Spend, Split
+from pytest_promptopt.reports.evidence_wording import (
+    SEEN_AGAIN,
+    asked_again,
+    confirmation_sentence,
+    graded_changes,
+    heldout_score,
+    heldout_sentence,
+    outcome_words,
+    why_unwritten,
+)
 from pytest_promptopt.reports.labels import dominant_answer_lines, label_table
 from pytest_promptopt.reports.lines import (
     BAD,
@@ -39,7 +49,6 @@ from pytest_promptopt.results import (
     CandidateResult,
     CandidateVerdict,
     CatchUp,
-    Confirmation,
     ConfirmationVerdict,
     Iteration,
     PromptOutcome,
@@ -47,7 +56,7 @@ from pytest_promptopt.results import (
     RunResult,
     SplitScore,
 )
-from pytest_promptopt.statistics import SIGN_TEST, small_split
+from pytest_promptopt.statistics import small_split
 from pytest_promptopt.text import excerpt, plural, printable
 
 #: Lines of a diff shown, and the longest: most of a prompt may stand on one.
@@ -95,13 +104,13 @@ def error_lines(found: Sequence[str], width: int, *, told: Sequence[str] = ()) -
             )
 
 
-_OUTCOMES: Mapping[PromptOutcome, tuple[str, Markup]] = {
-    PromptOutcome.IMPROVED: ("improved", GOOD),
-    PromptOutcome.UNCHANGED: ("unchanged", WARN),
-    PromptOutcome.NOT_SHOWN: ("gain not shown", WARN),
-    PromptOutcome.WORSE: ("worse on held-out cases, left alone", BAD),
-    PromptOutcome.PASSING: ("no failing case, left alone", GOOD),
-    PromptOutcome.INTERRUPTED: ("interrupted", WARN),
+_OUTCOMES: Mapping[PromptOutcome, Markup] = {
+    PromptOutcome.IMPROVED: GOOD,
+    PromptOutcome.UNCHANGED: WARN,
+    PromptOutcome.NOT_SHOWN: WARN,
+    PromptOutcome.WORSE: BAD,
+    PromptOutcome.PASSING: GOOD,
+    PromptOutcome.INTERRUPTED: WARN,
 }
 
 
@@ -176,26 +185,12 @@ def _tried(iterations: Collection[Iteration], candidates: Sequence[CandidateResu
 
 
 def _headline(prompt: PromptResult, more: str = "") -> Line:
-    words, markup = _OUTCOMES[prompt.outcome]
-    if (
-        prompt.outcome is PromptOutcome.WORSE
-        and prompt.confirmation is not None
-        and prompt.confirmation.verdict is ConfirmationVerdict.WORSE
-    ):
-        words = "worse on fresh answers, left alone"
-    elif prompt.worse_with:
-        words = f"worse with {printable(prompt.worse_with)}, left alone"
-    if prompt.outcome is PromptOutcome.NOT_SHOWN:
-        words += ", written all the same" if prompt.written else ", left alone" * (not prompt.accepted)
-        if prompt.accepted and not prompt.written:
-            words, more = f"{words}, not written", f": {excerpt(prompt.unwritten, MAX_REASON_WIDTH)}"
-    if prompt.outcome is PromptOutcome.IMPROVED and not prompt.written:
-        words, markup, more = (
-            "improved, not written",
-            WARN,
-            f": {excerpt(prompt.unwritten, MAX_REASON_WIDTH)}",
-        )
-    return Line(f"{printable(prompt.prompt)}: {words}{more}", {**BOLD, **markup})
+    markup = _OUTCOMES[prompt.outcome]
+    if why := why_unwritten(prompt):
+        more = f": {excerpt(why, MAX_REASON_WIDTH)}"
+        markup = WARN
+    words = f"{printable(prompt.prompt)}: {printable(outcome_words(prompt))}"
+    return Line(f"{words}{more}", {**BOLD, **markup})
 
 
 def _gains(scores: Sequence[SplitScore]) -> str:
@@ -250,7 +245,8 @@ def _evidence(prompt: PromptResult, run: RunResult, alpha: float, width: int) ->
     if prompt.caught_up:
         yield _made_up(prompt.caught_up)
     if prompt.confirmation is not None:
-        yield from _confirmation(prompt.confirmation, width)
+        fresh = prompt.confirmation
+        yield from _wrapped(confirmation_sentence(fresh), width, _CONFIRMED[fresh.verdict])
         yield from _asked_before(prompt.asked_before, alpha, width)
     if prompt.confirmation is not None and prompt.confirmation.needed and not prompt.accepted:
         more = prompt.confirmation.needed
@@ -266,7 +262,7 @@ def _evidence(prompt: PromptResult, run: RunResult, alpha: float, width: int) ->
         yield from _heldout(prompt.scores, alpha, width)
     if prompt.heldout_before:
         times = plural(prompt.heldout_before, "earlier run")
-        text = f"{times} scored these held-out cases: the more often they decide, the less they are unseen"
+        text = f"{times} scored these held-out cases: {SEEN_AGAIN}"
         yield from _wrapped(f"          {text}", width, WARN)
 
 
@@ -278,14 +274,14 @@ def _made_up(found: CatchUp) -> Line:
 def _asked_before(times: int, alpha: float, width: int) -> Iterator[Line]:
     if times:
         runs = f"{plural(times, 'earlier run')} asked these cases"
-        text = f"{runs}; chance alone confirms one of {1 / alpha:.0f}"
+        text = f"{runs}; {asked_again(alpha)}"
         yield from _wrapped(f"          {text}", width, WARN)
 
 
 def _changed_cases(prompt: PromptResult) -> Iterator[Line]:
     scores = [score for score in prompt.scores if score.split is not Split.HELDOUT]
     where = f" in {' and '.join(SPLIT_NAMES[score.split] for score in scores)}" * bool(scores)
-    graded = _graded(sum(score.raised for score in scores), sum(score.lowered for score in scores))
+    graded = graded_changes(sum(score.raised for score in scores), sum(score.lowered for score in scores))
     counts = f"{plural(len(prompt.fixed), 'case')} fixed, {len(prompt.broken):,} broken{graded}{where}"
     yield Line(f"  changed:  {counts}{':' if prompt.broken else ''}")
     rates = {case: prompt.rates[case][1] for case in prompt.broken if case in prompt.rates}
@@ -302,75 +298,26 @@ def _flaky(prompt: PromptResult, width: int) -> Iterator[Line]:
     yield from (Line(f"            {example}", WARN) for example in example_cases([*told], told))
 
 
-_CONFIRMED: Mapping[ConfirmationVerdict, tuple[str, Markup]] = {
-    ConfirmationVerdict.IMPROVED: ("confirmed", GOOD),
-    ConfirmationVerdict.NOT_SHOWN: ("not shown", WARN),
-    ConfirmationVerdict.WORSE: ("worse", BAD),
+_CONFIRMED: Mapping[ConfirmationVerdict, Markup] = {
+    ConfirmationVerdict.IMPROVED: GOOD,
+    ConfirmationVerdict.NOT_SHOWN: WARN,
+    ConfirmationVerdict.WORSE: BAD,
 }
 
 
-def _confirmation(found: Confirmation, width: int) -> Iterator[Line]:
-    """``confirmed: +40.0 points on fresh answers (p < 0.001; 30 pairs: 12 better, 0 worse; 60 calls)``."""
-    word, markup = _CONFIRMED[found.verdict]
-    text = found.why
-    if found.pairs:
-        chance = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.2g}"
-        chance += f", {found.test}" * (found.test != SIGN_TEST)
-        unshown = found.detectable and found.verdict is ConfirmationVerdict.NOT_SHOWN
-        least = 100 * (found.detectable or 0.0)
-        enough = f", a gain of {least:.0f} points would be significant" if unshown else ""
-        text = (
-            f"{100 * found.estimate:+.1f} points on fresh answers{enough} "
-            f"({chance}; {plural(found.pairs, 'pair')}: {found.better:,} better, {found.worse:,} worse; "
-            f"{plural(found.calls, 'call')})"
-        )
-        text += f"; it ended early: {found.why}" * bool(found.why)
-    yield from _wrapped(f"{word}: {text}", width, markup)
-
-
 def _heldout(scores: Sequence[SplitScore], alpha: float, width: int) -> Iterator[Line]:
-    score = next((s for s in scores if s.split is Split.HELDOUT and s.cases), None)
-    if score is None or score.before is None or score.after is None:
-        why = "there are no held-out cases" if score is None else "the held-out cases were not measured"
-        advice = " Mark some tests with @pytest.mark.heldout, or set promptopt_split = 60/20/20." * (
-            score is None
-        )
-        text = f"held-out: no evidence that this carries over to new inputs: {why}.{advice}"
-        yield from _wrapped(text, width, WARN)
-        return
-    yield from _wrapped(f"held-out: {heldout_verdict(score, alpha)}", width, _heldout_markup(score, alpha))
-    if score.cases < (least := small_split(alpha)):
+    score = heldout_score(scores)
+    markup = WARN if score is None else _heldout_markup(score, alpha)
+    yield from _wrapped(heldout_sentence(scores, alpha), width, markup)
+    if score is not None and score.cases < (least := small_split(alpha)):
         text = f"only {plural(score.cases, 'held-out case')}: too few to show much; {least} is the least"
         yield from _wrapped(f"          {text}", width, WARN)
-
-
-def heldout_verdict(score: SplitScore, alpha: float) -> str:
-    """Whether the change carries over to cases that the search never saw, in words."""
-    counts = f"{plural(score.fixed, 'case')} fixed, {score.broken} broken"
-    counts += _graded(score.raised, score.lowered)
-    if not (score.fixed or score.broken or score.raised or score.lowered):
-        return "gain not shown: no case changed its verdict"
-    gain, loss, test = score.chance.better, score.chance.worse, score.chance.test
-    if gain <= alpha:
-        return f"the gain carries over: {counts} ({_chance(gain, test)})"
-    if loss <= alpha:
-        return f"worse on cases it never saw: {counts} ({_chance(loss, test)})"
-    return f"gain not shown: {counts}, which may be chance ({_chance(gain, test)})"
-
-
-def _graded(raised: int, lowered: int) -> str:
-    """The cases whose scores changed though they fail as before."""
-    return f", {raised:,} raised, {lowered:,} lowered" if raised or lowered else ""
 
 
 def _heldout_markup(score: SplitScore, alpha: float) -> Markup:
     if score.chance.better <= alpha:
         return GOOD
     return BAD if score.chance.worse <= alpha else WARN
-
-
-def _chance(p: float, test: str) -> str:
-    return f"{'p < 0.001' if p < 0.001 else f'p = {p:.2g}'}, exact {test}"
 
 
 def _examples(prompt: PromptResult, width: int) -> Iterator[Line]:

@@ -25,7 +25,7 @@ from pytest_promptopt.pytest_engine.mark import SIGNATURE, Mark
 from pytest_promptopt.pytest_session.summary import TOLERATED
 from pytest_promptopt.records import Message, Split
 from pytest_promptopt.replay.prompt_calls import Prompt
-from pytest_promptopt.reports.optimization import heldout_verdict
+from pytest_promptopt.reports.evidence_wording import heldout_verdict
 from pytest_promptopt.results import SplitScore
 from pytest_promptopt.runs.past import OPENED, RESUMED
 from pytest_promptopt.settings import Settings

@@ -107,7 +107,10 @@ def test_a_wrong_ini_value_names_itself_the_value_and_what_fits(
             'promptopt_report = "out.json"',
             ["promptopt_report", "expects a list", "accepted is a list of paths"],
         ),
-        ('promptopt_report = ["out.html"]', ["promptopt_report: 'out.html' is not the path of a .json file"]),
+        (
+            'promptopt_report = ["out.xlsx"]',
+            ["promptopt_report: 'out.xlsx' is not the path of a report", ".json", ".md"],
+        ),
     ],
 )
 def test_a_wrong_value_of_a_toml_type(pytester: pytest.Pytester, value: str, parts: list[str]) -> None:
@@ -163,7 +166,7 @@ def test_an_option_beats_its_ini_twin(pytester: pytest.Pytester) -> None:
     assert not (project.path / ".promptopt").exists()
 
 
-@pytest.mark.parametrize("path", ["out.html", "out", "."])
+@pytest.mark.parametrize("path", ["out.pdf", "out", "."])
 def test_a_report_that_cannot_be_written_is_refused_at_once(pytester: pytest.Pytester, path: str) -> None:
     project = Project(pytester)
     project.tests(TEST)

@@ -38,6 +38,7 @@ from pytest_promptopt.reports.check_report import failure_section, gate_lines
 from pytest_promptopt.reports.json_report import write_json
 from pytest_promptopt.reports.live import iteration_line, phase_line
 from pytest_promptopt.reports.optimization import run_summary
+from pytest_promptopt.reports.session_report import SessionReport
 from pytest_promptopt.results import (
     CandidateResult,
     CandidateVerdict,
@@ -284,26 +285,27 @@ def test_the_report_is_json_of_the_same_form_and_reads_back(name: str, tmp_path:
     text = INJECTIONS[name]
     feedback = describe(results(text), prompt="route.md")
     path = tmp_path / "report.json"
-    write_json(
-        path,
+    report = SessionReport(
         checks=[check(text)],
         run=run_of(text),
         feedbacks={"route.md": feedback},
         settings=Settings(rootdir=tmp_path),
         version="0",
     )
+    write_json(path, report)
     data = path.read_bytes()
     assert data.isascii()
-    report = json.loads(data)
-    assert report["run"]["prompts"][0]["note"] == text
-    assert [result["status"] for result in report["prompts"][0]["results"]] == ["failed"] * 3 + ["errored"]
-    assert keys(report["run"]) == keys(json.loads(json.dumps(_harmless_run(tmp_path))))
+    told = json.loads(data)
+    assert told["run"]["prompts"][0]["note"] == text
+    assert [result["status"] for result in told["prompts"][0]["results"]] == ["failed"] * 3 + ["errored"]
+    assert keys(told["run"]) == keys(json.loads(json.dumps(_harmless_run(tmp_path))))
 
 
 def _harmless_run(folder: Path) -> Any:
     path = folder / "harmless.json"
     run = run_of(HARMLESS)
-    write_json(path, checks=[], run=run, feedbacks={}, settings=Settings(rootdir=folder), version="0")
+    settings = Settings(rootdir=folder)
+    write_json(path, SessionReport(checks=[], run=run, feedbacks={}, settings=settings, version="0"))
     return json.loads(path.read_text(encoding="utf-8"))["run"]
 
 

@@ -9,137 +9,28 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.failures import Category, FailedCase, Feedback
-from pytest_promptopt.gate import Threshold, check_prompts
-from pytest_promptopt.records import Case, CaseResult, Failure, FlakyCase, Outcome, Role, Spend, Split, Status
-from pytest_promptopt.reports.json_report import _score, check_report_path, write_json
+from pytest_promptopt.gate import check_prompts
+from pytest_promptopt.records import Failure, Outcome, Split, Status
+from pytest_promptopt.reports.json_report import _score, write_json
 from pytest_promptopt.results import (
-    CandidateResult,
-    CandidateVerdict,
-    Foresight,
-    Iteration,
-    PromptOutcome,
-    PromptResult,
     RunResult,
     SplitScore,
 )
-from pytest_promptopt.settings import Mode, Settings
 from pytest_promptopt.statistics import PERMUTATION_TEST, PairedTest
-
-ROUTE = "prompts/route.md"
-
-
-def case(name: str, *outcomes: Outcome, split: Split = Split.TRAIN) -> CaseResult:
-    return CaseResult(Case(f"test_route.py::{name}", (ROUTE,), split, samples=len(outcomes)), outcomes)
-
-
-PASSED = Outcome("", Status.PASSED, 1.0)
-WRONG = Failure(
-    "AssertionError", "assert 'Billing.' == 'billing'", "test_route.py:9", "==", "billing", "Billing."
-)
-FAILED = Outcome("", Status.FAILED, 0.0, failure=WRONG)
-ERRORED = Outcome("", Status.ERRORED, 0.0, error="timeout: no answer within 60 s")
-CHECKS = check_prompts(
-    {
-        ROUTE: [
-            case("passes", PASSED),
-            case("fails", FAILED, PASSED, split=Split.HELDOUT),
-            case("errors", ERRORED),
-        ]
-    },
-    {ROUTE: Threshold(0.9, "test_route.py:3")},
-)
-FEEDBACKS = {
-    ROUTE: Feedback(
-        total=3,
-        failing=1,
-        errored=1,
-        categories=(
-            Category(
-                name="format violation",
-                count=1,
-                observed="a full stop after the label",
-                examples=("test_route.py::fails",),
-                cause="no format is stated",
-                fix="state the format",
-                cases=("test_route.py::fails",),
-                confusion=(("billing", "Billing.", 1),),
-            ),
-        ),
-        failed=(
-            FailedCase(
-                "test_route.py::fails", "format violation", {}, "billing", "Billing.", (), "assert ..."
-            ),
-        ),
-    )
-}
-RUN = RunResult(
-    id="run-1",
-    prompts=(
-        PromptResult(
-            prompt=ROUTE,
-            before="Route.",
-            after="Route well.",
-            outcome=PromptOutcome.IMPROVED,
-            stop="target reached",
-            why="all pass",
-            scores=(SplitScore(Split.HELDOUT, 40, 0.6, 0.825, errored=2, fixed=9, broken=0),),
-            iterations=(
-                Iteration(
-                    1,
-                    "training",
-                    (ROUTE,),
-                    (
-                        CandidateResult(
-                            "1.1",
-                            (ROUTE,),
-                            "format",
-                            "clearer",
-                            0.8,
-                            CandidateVerdict.ACCEPTED,
-                            "fixes 1",
-                            ("a",),
-                        ),
-                    ),
-                    0.8,
-                    Spend(10, 100, 20, 0.0, 10),
-                    2.5,
-                    foresight=Foresight(0.8, 0.6, 0.9, 0.08, 18, 50),
-                ),
-            ),
-            fixed=("a",),
-            accepted=True,
-            written=True,
-            rates={"a": (1 / 3, 1.0)},
-            flaky=(FlakyCase("a", 1, 3),),
-            examples=("b",),
-        ),
-    ),
-    spend={Role.TARGET: Spend(10, 100, 20, 0.5, 1), Role.OPTIMIZER: Spend(1, 50, 20, 0.0, 1)},
-    elapsed=3.5,
-    journal=".promptopt/runs/run-1/journal.jsonl",
-)
+from tests.reported_session import ROUTE, RUN, case, session_report
 
 
 def written(path: Path, *, run: RunResult | None = RUN, **changed: Any) -> dict[str, Any]:
-    arguments: dict[str, Any] = {
-        "checks": CHECKS,
-        "run": run,
-        "feedbacks": FEEDBACKS,
-        "settings": Settings(
-            rootdir=Path("home"), mode=Mode.OPTIMIZE, model="demo", reports=(Path("out/r.json"),)
-        ),
-        "version": "0.1.0",
-    }
-    write_json(path, **(arguments | changed))
+    write_json(path, session_report(run=run, **changed))
     report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"), parse_constant=pytest.fail)
     return report
 
 
 def test_the_report_says_what_it_is_and_how_it_was_made(tmp_path: Path) -> None:
     report = written(tmp_path / "deep" / "er" / "report.json")
-    assert list(report) == ["schema", "version", "settings", "passed", "prompts", "models", "run", "notes"]
+    assert list(report) == [
+        *("schema", "version", "settings", "passed", "prompts", "models", "calls", "run", "notes")
+    ]
     assert (report["schema"], report["version"], report["passed"]) == (1, "0.1.0", False)
     assert report["settings"]["model"] == "demo"
     assert report["settings"]["mode"] == "optimize"
@@ -271,23 +162,3 @@ def test_a_failed_write_leaves_the_old_report_and_no_litter(
         written(path)
     assert path.read_text(encoding="utf-8") == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["report.json"]
-
-
-@pytest.mark.parametrize("text", ["report.json", "out/Report.JSON"])
-def test_json_is_accepted(text: str) -> None:
-    assert check_report_path(text) == Path(text)
-
-
-@pytest.mark.parametrize("text", ["report.html", "report", "", ".json", "json"])
-def test_any_other_ending_is_refused_with_what_is_accepted(text: str) -> None:
-    with pytest.raises(SettingsError) as caught:
-        check_report_path(text)
-    assert str(caught.value).startswith(f"--promptopt-report: {text!r} is not")
-    assert ".json" in str(caught.value)
-
-
-def test_a_folder_is_no_report(tmp_path: Path) -> None:
-    folder = tmp_path / "reports.json"
-    folder.mkdir()
-    with pytest.raises(SettingsError, match=r"reports\.json' is not the path of a \.json file"):
-        check_report_path(str(folder))

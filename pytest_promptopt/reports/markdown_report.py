@@ -1,0 +1,194 @@
+"""The report as Markdown: the body of a pull request, a comment, the summary of a job.
+
+The prompts first, then why they fail, then what ``--optimize`` did: a page that is cut keeps what decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_promptopt.file_writing import replace_file
+from pytest_promptopt.gate_rule import GateVerdict
+from pytest_promptopt.reports.check_report import gate_lines
+from pytest_promptopt.reports.markdown_run import run_blocks
+from pytest_promptopt.reports.markdown_text import code, fit, table, words
+from pytest_promptopt.reports.session_report import (
+    Part,
+    SessionReport,
+    gate_verdict,
+    interval,
+    parts_by_model,
+    parts_by_split,
+    whole,
+)
+from pytest_promptopt.reports.wording import calls_line, cost, duration, percent
+from pytest_promptopt.results import PromptCheck, PromptOutcome
+from pytest_promptopt.text import plural
+
+if TYPE_CHECKING:
+    from pytest_promptopt.failures import Category, FailedCase, Feedback
+    from pytest_promptopt.model_comparison import ModelFigures
+
+#: The largest body of a pull request or a comment that GitHub takes.
+MAX_BODY = 65_536
+
+MAX_CATEGORIES = 6
+MAX_CONFUSIONS = 8
+MAX_EXAMPLES = 3
+MAX_ERRORED = 5
+MAX_NOTES = 20
+
+
+def write_markdown(path: Path, report: SessionReport) -> None:
+    """Write the report, whole or not at all; missing folders are made. Raises `OSError`."""
+    replace_file(path, markdown(report, MAX_BODY).encode("utf-8", "backslashreplace"))
+
+
+def markdown(report: SessionReport, limit: int) -> str:
+    """The report in at most so many bytes."""
+    return fit(list(_blocks(report)), limit)
+
+
+def _blocks(report: SessionReport) -> Iterator[str]:
+    yield f"## {_title(report)}"
+    if report.checks:
+        yield _overview(report)
+        if spent := calls_line(report.calls.cached, report.calls.made, report.calls.paid):
+            yield f"{words(spent)}."
+    if report.run is not None:
+        yield from run_blocks(report.run, report.settings.alpha)
+    for check in report.checks:
+        yield from _prompt(check, report.feedbacks.get(check.prompt))
+    if report.notes:
+        yield "### Notes"
+        yield "\n".join(f"* {words(note)}" for note in report.notes[:MAX_NOTES])
+    yield f"<sub>pytest-promptopt {words(report.version)}. Intervals of pass rates are 95 % intervals.</sub>"
+
+
+def _title(report: SessionReport) -> str:
+    """``❌ Prompts: 1 of 2 improved, gate held by 1 of 2``."""
+    gates = [check for check in report.checks if check.held is not None]
+    told = []
+    if report.run is not None and report.run.prompts:
+        improved = sum(prompt.outcome is PromptOutcome.IMPROVED for prompt in report.run.prompts)
+        told.append(f"{improved:,} of {len(report.run.prompts):,} improved")
+    if gates:
+        told.append(f"gate held by {sum(bool(check.held) for check in gates):,} of {len(gates):,}")
+    if not told:
+        failing, cases = (sum(getattr(c, name) for c in report.checks) for name in ("failing", "cases"))
+        told.append(f"failing cases {failing:,} of {cases:,}")
+    verdict = f"{'✅' if report.passed else '❌'} " * bool(gates)
+    return f"{verdict}Prompts: {', '.join(told)}"
+
+
+def _overview(report: SessionReport) -> str:
+    rows = [("prompt", "pass rate", "interval", "passing cases", "errored", "gate", "cost")]
+    for check in report.checks:
+        part = whole(check)
+        rows.append((code(check.prompt), *_figures(part), gate_word(check), _cost(part.figures)))
+    return table(rows, right=[1, 2, 3, 4, 6])
+
+
+def gate_word(check: PromptCheck) -> str:
+    """``❌ 90.0% required``; a dash without a gate."""
+    verdict = gate_verdict(check)
+    if check.min_pass_rate is None or verdict is None:
+        return "–"
+    undecided = " (undecided)" * (verdict is GateVerdict.UNDECIDED)
+    return f"{'✅' if check.held else '❌'} {percent(check.min_pass_rate)} required{undecided}"
+
+
+def _figures(part: Part) -> tuple[str, str, str, str]:
+    check = part.check
+    counted = check.cases - check.errored
+    ends = interval(check)
+    between = "–" if ends is None else f"{percent(ends[0])} to {percent(ends[1])}"
+    rate = "–" if check.rate is None else f"**{percent(check.rate)}**"
+    return rate, between, f"{counted - check.failing:,} of {counted:,}", f"{check.errored:,}"
+
+
+def _cost(figures: ModelFigures) -> str:
+    if not figures.calls:
+        return "–"
+    from pytest_promptopt.records import Spend
+
+    return cost(Spend(figures.calls, cost=figures.cost or 0.0, unpriced=figures.unpriced))
+
+
+def _prompt(check: PromptCheck, feedback: Feedback | None) -> Iterator[str]:
+    splits, models = parts_by_split(check), parts_by_model(check)
+    if not (splits or models or check.failing or check.errored or check.held is False):
+        return
+    yield f"### {code(check.prompt)}"
+    for line in gate_lines([check]):
+        if line.text.startswith("gate: "):
+            yield f"**{words(line.text)}**"
+    for name, parts in (("split", splits), ("model", models)):
+        if parts:
+            yield _parts(name, parts)
+    if feedback is not None:
+        yield from _categories(feedback)
+    yield from _errored(check)
+
+
+def _parts(name: str, parts: list[Part]) -> str:
+    rows = [(name, "pass rate", "interval", "passing cases", "errored", "cost", "latency p50")]
+    for part in parts:
+        latency = part.figures.latency
+        seconds = "–" if latency is None else duration(latency)
+        rows.append((words(part.name), *_figures(part), _cost(part.figures), seconds))
+    return table(rows, right=[1, 2, 3, 4, 5, 6])
+
+
+def _categories(feedback: Feedback) -> Iterator[str]:
+    failed = {case.case: case for case in feedback.failed}
+    for category in feedback.categories[:MAX_CATEGORIES]:
+        yield "\n".join(_category(category, failed))
+        if category.confusion:
+            yield _confusion(category)
+    if hidden := feedback.categories[MAX_CATEGORIES:]:
+        cases = plural(sum(category.count for category in hidden), "case")
+        yield f"And {plural(len(hidden), 'more kind')} of failure ({cases})."
+
+
+def _category(category: Category, failed: Mapping[str, FailedCase]) -> Iterator[str]:
+    yield f"**{words(category.name)}**: {plural(category.count, 'case')}"
+    yield ""
+    told = {"Observed": category.observed, "Likely cause": category.cause, "Suggested fix": category.fix}
+    yield from (f"* {label}: {words(text)}" for label, text in told.items() if text)
+    for example in category.examples[:MAX_EXAMPLES]:
+        case = failed.get(example)
+        yield f"* {code(example)}" + (f": {_operands(case)}" if case is not None else "")
+
+
+def _operands(case: FailedCase) -> str:
+    if case.faults:
+        return words("; ".join(case.faults), 300)
+    if case.expected is None:
+        return code(case.message)
+    remark = f" ({words(case.remark)})" if case.remark else ""
+    return f"expected {code(case.expected)}, got {code(case.actual)}{remark}"
+
+
+def _confusion(category: Category) -> str:
+    rows = [("expected", "got", "cases")]
+    rows += [(code(str(e)), code(str(a)), f"{n:,}") for e, a, n in category.confusion[:MAX_CONFUSIONS]]
+    hidden = category.confusion[MAX_CONFUSIONS:]
+    if hidden:
+        rows.append((plural(len(hidden), "more pair"), "", f"{sum(n for *_, n in hidden):,}"))
+    return table(rows, right=[2])
+
+
+def _errored(check: PromptCheck) -> Iterator[str]:
+    errored = [result for result in check.results if result.errored]
+    if not errored:
+        return
+    lines = [f"**{plural(len(errored), 'case')} errored**: no usable answer, so in no pass rate", ""]
+    for result in errored[:MAX_ERRORED]:
+        reason = next((outcome.error for outcome in result.outcomes if outcome.error), "")
+        lines.append(f"* {code(result.case.id)}" + (f": {words(reason, 300)}" if reason else ""))
+    if hidden := len(errored) - MAX_ERRORED:
+        lines += [f"* and {hidden:,} more"] * (hidden > 0)
+    yield "\n".join(lines)

@@ -1,0 +1,133 @@
+"""The reports that a session leaves: files by their ending, and what a job on GitHub Actions shows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from pytest_promptopt.reports.json_schema import FILE
+from tests.acceptance.desk import Desk
+from tests.acceptance.projects import Project
+
+WORDS = """
+
+@pytest.mark.prompt("prompts/repeat.md"{mark})
+@pytest.mark.parametrize("word", ["a", "b", "wrong", "worse", "boom"])
+def test_word(prompt, word):
+    assert prompt(word=word) == word[:1]
+"""
+LINE = 2 + WORDS[: WORDS.index("    assert")].count("\n")
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester) -> Project:
+    project = Project(pytester)
+    project.tests(WORDS.format(mark=""))
+    return project
+
+
+def on_github(monkeypatch: pytest.MonkeyPatch, project: Project) -> Path:
+    summary = project.path / "summary.md"
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(project.path))
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    return summary
+
+
+def assert_valid(report: Path) -> None:
+    """As the JSON Schema in the package says."""
+    schema = json.loads(FILE.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(json.loads(report.read_text(encoding="utf-8")))
+
+
+def commands(result: pytest.RunResult) -> list[str]:
+    return [line for line in result.outlines if line.startswith("::")]
+
+
+@pytest.mark.parametrize("workers", [0, 2], ids=["plain", "xdist"])
+def test_a_session_writes_each_report_that_it_is_asked_for(project: Project, workers: int) -> None:
+    result = project.run("--promptopt-report=a.md", "--promptopt-report=deep/b.json", workers=workers)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    page = (project.path / "a.md").read_text(encoding="utf-8")
+    assert page.startswith("## Prompts: failing cases 2 of 5\n")
+    assert "| `prompts/repeat.md` | **50.0%** | " in page
+    assert " model calls, 0 of them from the cache; " in page
+    assert "the house model refuses boom" in page
+    assert_valid(project.path / "deep" / "b.json")
+
+
+def test_after_an_optimization_there_is_the_diff(pytester: pytest.Pytester) -> None:
+    desk = Desk(pytester)
+    desk.optimize("--promptopt-report=pr.md")
+    assert_valid(desk.path / "report.json")
+    page = (desk.path / "pr.md").read_text(encoding="utf-8")
+    assert page.startswith("## Prompts: 1 of 1 improved\n")
+    assert "### `prompts/sort.md`: improved\n" in page
+    assert "| **held-out** | 0.0% | 50.0% |" in page
+    assert "\n+Answer with the label only.\n" in page
+    assert "* Confirmed: " in page
+
+
+@pytest.mark.parametrize("workers", [0, 2], ids=["plain", "xdist"])
+def test_on_github_a_job_has_summary_and_annotations(
+    project: Project, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    summary = on_github(monkeypatch, project)
+    result = project.run(workers=workers)
+    assert summary.read_text(encoding="utf-8").startswith("## Prompts: failing cases 2 of 5\n")
+    found = sorted(commands(result))
+    assert len(found) == 3
+    place = f"::error file=test_it.py,line={LINE},title=prompts/repeat.md::test_it.py::test_word["
+    assert [line.startswith(place) for line in found].count(True) == 2
+    assert any("expected: w%0Agot: wrong" in line for line in found)
+    assert any("test_word[boom]: no usable answer: " in line for line in found)
+
+
+def test_what_a_gate_tolerates_is_one_annotation_and_only_if_the_gate_fails(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_github(monkeypatch, project)
+    project.tests(WORDS.format(mark="").replace(', "boom"', ""))
+    assert commands(project.run("--promptopt-min-pass-rate=40%")) == []
+    (line,) = commands(project.run("--promptopt-min-pass-rate=90%"))
+    assert line.startswith("::error title=prompts/repeat.md::gate: prompts/repeat.md 50.0%25 < 90.0%25")
+    project.tests(WORDS.format(mark=", min_pass_rate=0.9").replace(', "boom"', ""))
+    (line,) = commands(project.run())
+    assert line.startswith("::error file=test_it.py,line=")
+
+
+def test_another_plugin_that_annotates_tests_is_left_to_it(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_github(monkeypatch, project)
+    project.write("pytest_github_actions_annotate_failures.py", "")
+    project.pytester.syspathinsert(project.path)
+    plugin = ("-p", "pytest_github_actions_annotate_failures")
+    assert commands(project.run(*plugin)) == []
+    (line,) = commands(project.run(*plugin, "--promptopt-min-pass-rate=90%"))
+    assert "::gate: " in line
+
+
+def test_a_session_without_prompts_tells_a_job_nothing(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project(pytester)
+    summary = on_github(monkeypatch, project)
+    project.write("test_plain.py", "def test_it():\n    assert False\n")
+    assert commands(project.run()) == []
+    assert not summary.exists()
+
+
+def test_a_report_that_cannot_be_written_is_said(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project.path))
+    (project.path / "file").write_text("", encoding="utf-8")
+    result = project.run("--promptopt-report=file/a.md")
+    result.stdout.fnmatch_lines(
+        [
+            "promptopt: --promptopt-report: *file/a.md was not written: *",
+            "promptopt: GITHUB_STEP_SUMMARY: * was not written: *",
+        ]
+    )
