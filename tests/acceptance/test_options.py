@@ -36,6 +36,12 @@ WRONG = {
     "seed": ("-1", "a whole number from 0"),
     "cache": ("on", "not one of use, refresh, off"),
     "min_pass_rate": ("most", "a share from 0 to 1 (0.9) or a percentage (90%)"),
+    "gate": ("strict", "rate, interval"),
+    "undecided": ("skip", "fail, pass"),
+    "gate_confidence": ("0.4", "a confidence from 0.5 to below 1"),
+    "gate_population": ("prompts", "answers, cases"),
+    "gate_split": ("train", "all, heldout"),
+    "gate_partial": ("yes", "on or off"),
     "fail_on": ("all", "not one of significant, any"),
     "compare_margin": ("-0.5", "a number of points from 0, such as 0.5"),
     "split": ("60/20", "add up to 100"),
@@ -203,7 +209,7 @@ def test_only_one_of_the_two_modes(pytester: pytest.Pytester) -> None:
 @pytest.mark.parametrize(
     "option",
     [
-        "--promptopt-gate=rate",
+        "--promptopt-gates=rate",
         "--promptopt-save=x",
         "--promptopt-max",
         "--optimize-again",
@@ -214,9 +220,9 @@ def test_options_that_do_not_exist_are_unknown(pytester: pytest.Pytester, option
 
 
 def test_an_unknown_ini_value_is_refused_by_strict_config(pytester: pytest.Pytester) -> None:
-    project = Project(pytester, "promptopt_gate = rate")
+    project = Project(pytester, "promptopt_gates = rate")
     project.tests("def test_it(): pass")
-    refused(project.run("--strict-config"), "Unknown config option: promptopt_gate")
+    refused(project.run("--strict-config"), "Unknown config option: promptopt_gates")
 
 
 def test_two_thresholds_for_one_prompt_name_both_lines(pytester: pytest.Pytester) -> None:
