@@ -175,13 +175,18 @@ class BaselineSession:
         earlier: EarlierTexts,
         describe: Describe,
     ) -> list[Measured]:
-        """Under the texts of the commit; a prompt whose cases use none that has changed is as it was."""
+        """Under the texts of the commit; a prompt whose cases use none that has changed is as it was.
+
+        A prompt that the commit does not have was not measured.
+        """
         from pytest_promptopt.baselines.measured import DIGITS, Circumstances, measure
 
         found = []
         judge = self._judge(checks)
         texts = {prompt: fingerprint[:DIGITS] for prompt, fingerprint in earlier.texts.items()}
         for check in checks:
+            if check.prompt not in earlier.texts:
+                continue
             ran = {result.case.id: result for result in earlier.results.get(check.prompt, ())}
             results = tuple(ran.get(result.case.id, result) for result in check.results)
             was = PromptCheck.of(check.prompt, results)

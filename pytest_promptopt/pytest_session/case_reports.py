@@ -122,8 +122,17 @@ def _answer_sections(outcome: Outcome) -> Iterator[tuple[str, str]]:
     """What models have answered and judges have said, as sections under the report of a failing test."""
     for call in outcome.calls:
         lines = cut_middle(call.words, MAX_ANSWER).splitlines()
-        yield f"answer of {printable(call.prompt)}", "\n".join(map(printable, lines))
+        yield f"answer of {printable(call.prompt)}", "\n".join(map(_unobeyed, lines))
     if outcome.verdicts:
         from pytest_promptopt.failures.verdict_lines import verdict_lines
 
-        yield "verdicts of the judge", "\n".join(map(printable, verdict_lines(outcome.verdicts)))
+        yield "verdicts of the judge", "\n".join(map(_unobeyed, verdict_lines(outcome.verdicts)))
+
+
+def _unobeyed(line: str) -> str:
+    """One line of what a model wrote, harmless for a terminal and for the log of a CI job.
+
+    GitHub Actions takes lines that begin with ``::`` or ``##[``, after blanks, for commands to the job.
+    """
+    shown = printable(line)
+    return f"\\{shown}" if shown.lstrip().startswith(("::", "##[")) else shown

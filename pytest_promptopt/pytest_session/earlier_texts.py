@@ -26,7 +26,9 @@ class EarlierTexts:
         self._now = {file.name: file for case in cases.values() for file in case.files.values()}
         self._ref = settings.earlier_ref or ""
         files = EarlierFiles.at(self._ref, settings.rootdir)
-        read = {file.name: _as_it_was(file, files) for file in self._now.values()}
+        found = {file.name: _as_it_was(file, files) for file in self._now.values()}
+        read = {name: file for name, file in found.items() if file is not None}
+        self._new = sorted(found.keys() - read.keys())
         self._before = {
             name: file for name, file in read.items() if file.fingerprint != self._now[name].fingerprint
         }
@@ -36,6 +38,8 @@ class EarlierTexts:
 
     def answer(self, engine: CaseEngine[Any], note: Callable[[str], None]) -> None:
         """Run the cases of all texts that have changed since, silently, with the texts as they were."""
+        for name in self._new:
+            note(f"{name} is new: it is not in git:{self._ref}, so there is nothing to compare it with")
         for name, (was, is_) in self.models.items():
             if was != is_:
                 note(
@@ -61,8 +65,10 @@ class EarlierTexts:
                 self.results[prompt] = (*self.results.get(prompt, ()), result)
 
 
-def _as_it_was(file: PromptFile, files: EarlierFiles) -> PromptFile:
-    content = files.read(file.path, file.file_name)
+def _as_it_was(file: PromptFile, files: EarlierFiles) -> PromptFile | None:
+    content = files.read(file.path)
+    if content is None:
+        return None
     try:
         return file.read_again(before=content)
     except PromptFileError as error:

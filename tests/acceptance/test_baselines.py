@@ -483,13 +483,15 @@ class TestCommit:
             result.stderr.fnmatch_lines([said])
         assert project.asked() == []
 
-    def test_a_prompt_that_was_not_there_is_named(self, project: Project) -> None:
+    def test_a_prompt_that_was_not_there_is_new_and_the_others_are_compared(self, project: Project) -> None:
+        """As in a pull request that adds one."""
         project.write("prompts/new.md", "New: {{ word }}\n")
         project.tests(WORDS.format(words='"a"').replace("repeat.md", "new.md"), name="test_new.py")
-        result = project.run("--promptopt-compare=git:HEAD")
-        assert result.ret == USAGE
-        result.stderr.fnmatch_lines(["*git:HEAD: prompts/new.md is not in that commit *"])
-        assert project.asked() == []
+        result = project.run("--promptopt-compare=git:HEAD", "--promptopt-fail-on=any")
+        assert result.ret == OK
+        new = "prompts/new.md is new: it is not in git:HEAD, so there is nothing to compare it with"
+        result.stdout.fnmatch_lines([f"promptopt: {new}"])
+        assert "prompts/repeat.md" in result.stdout.str()
 
     def test_without_git_it_is_said(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", str(project.path / "nowhere"))

@@ -49,6 +49,19 @@ def test_the_answer_stands_under_each_failing_test(project: Project) -> None:
     result.stdout.fnmatch_lines(["*- answer of prompts/repeat.md -*", "*b*"], consecutive=True)
 
 
+def test_an_answer_gives_no_command_to_a_job_of_github_actions(project: Project) -> None:
+    project.tests(
+        """
+        @pytest.mark.prompt("prompts/repeat.md")
+        def test_it(prompt):
+            assert prompt(word="::error file=x.py::gone") == "b"
+        """
+    )
+    shown = project.run("--tb=no", "-rA").outlines
+    assert r"\::error file=x.py::gone" in shown
+    assert not any(line.lstrip().startswith("::") for line in shown)
+
+
 #: Everything that lets calls and reports differ in number.
 MANY = """
 pytestmark = pytest.mark.prompt("prompts/repeat.md")
