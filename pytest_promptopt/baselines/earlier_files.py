@@ -39,7 +39,7 @@ class EarlierFiles:
         return cls(ref, found.decode().strip())
 
     def read(self, path: Path) -> bytes | None:
-        """What was in a file; None if the commit has none. Raises `SettingsError` where git gives no answer."""
+        """What was in a file; None if the commit has none. Raises `SettingsError` where git is silent."""
         place = path.resolve()  # of a link git knows only where it leads
         status, content, _ = _git(place.parent, "cat-file", "blob", f"{self.commit}:./{place.name}")
         return None if status else content

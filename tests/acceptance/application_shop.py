@@ -68,7 +68,9 @@ class Shop:
 
     def run(self, *args: str) -> pytest.RunResult:
         self._seen, self.server.most_at_once = len(self.server.requests), 0
-        result = self.pytester.runpytest_subprocess("-p", "no:cacheprovider", *args)
+        # Hypothesis is imported for its summary, which takes a second of each process.
+        options = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+        result = self.pytester.runpytest_subprocess(*options, *args)
         self.shown = result.stdout.str() + result.stderr.str()
         return result
 

@@ -57,7 +57,7 @@ def test_an_answer_gives_no_command_to_a_job_of_github_actions(project: Project)
             assert prompt(word="::error file=x.py::gone") == "b"
         """
     )
-    shown = project.run("--tb=no", "-rA").outlines
+    shown = project.run().outlines
     assert r"\::error file=x.py::gone" in shown
     assert not any(line.lstrip().startswith("::") for line in shown)
 
