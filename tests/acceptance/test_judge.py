@@ -134,7 +134,7 @@ class TestGrading:
             "conftest.py",
             conftest
             + """
-model = FakeModel(lambda request: said(request), seconds=0.05)
+model = FakeModel(lambda request: said(request), seconds=0.5)
 
 def pytest_promptopt_resolve_model(name):
     return model
