@@ -77,6 +77,8 @@ NOT_FOR_SCRIPTS = frozenset(
         "gate_population",
         "gate_split",
         "undecided",
+        "compare_margin",
+        "fail_on",
         "from_model",
         "prompt",
         "intercept",
