@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.gate_rule import BY_RATE, GateRule
+from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.records import CaseResult
-from pytest_promptopt.results import PromptCheck
 
 _RATE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(?P<percent>%)?", re.ASCII)
 
@@ -82,23 +82,14 @@ def check_prompts(
     :param models: those that come first where several answer.
     """
     return tuple(
-        _check(prompt, tuple(cases), thresholds.get(prompt), rule, models)
+        PromptCheck.of(
+            prompt,
+            tuple(cases),
+            None if (asked := thresholds.get(prompt)) is None else asked.rate,
+            "" if asked is None else asked.where,
+            rule,
+            models,
+        )
         for prompt, cases in results.items()
         if cases
     )
-
-
-def _check(
-    prompt: str,
-    results: tuple[CaseResult, ...],
-    threshold: Threshold | None,
-    rule: GateRule,
-    models: tuple[str, ...],
-) -> PromptCheck:
-    least, where = (None, "") if threshold is None else (threshold.rate, threshold.where)
-    return PromptCheck.of(prompt, results, least, where, rule, models)
-
-
-def all_gates_hold(checks: Iterable[PromptCheck]) -> bool:
-    """Whether every threshold holds; True when there is none."""
-    return all(c.held is not False for c in checks)

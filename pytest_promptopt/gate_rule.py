@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import ceil, fsum
+from math import ceil
 
 from pytest_promptopt.rate_interval import RateInterval, Scores
 from pytest_promptopt.records import EPSILON, CaseResult, Split, pass_rate
@@ -13,11 +13,11 @@ from pytest_promptopt.settings import GateMode, GatePopulation, GateSplit, Setti
 
 
 class GateVerdict(StrEnum):
-    """`PASS`: shown to reach the threshold; `FAIL`: shown to miss it."""
+    """From the best to the worst. `PASS`: shown to reach the threshold; `FAIL`: shown to miss it."""
 
     PASS = "pass"
-    FAIL = "fail"
     UNDECIDED = "undecided"
+    FAIL = "fail"
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def decide(results: Sequence[CaseResult], least: float, rule: GateRule) -> GateD
         return GateDecision(GateVerdict.UNDECIDED, interval)
     if rule.population is GatePopulation.CASES or _never_vary(counted):
         return GateDecision(GateVerdict.UNDECIDED, interval, cases=max(1, ceil((repeats - 1) * len(counted))))
-    each = fsum(len(result.counted) for result in counted) / len(counted)
+    each = sum(len(result.counted) for result in counted) / len(counted)
     return GateDecision(GateVerdict.UNDECIDED, interval, samples=max(1, ceil((repeats - 1) * each)))
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import median
 
-from pytest_promptopt.records import EPSILON, Call, CaseResult
-from pytest_promptopt.results import PromptCheck
+from pytest_promptopt.prompt_check import PromptCheck
+from pytest_promptopt.records import EPSILON, Call, CaseResult, Spend, names_without_model
 from pytest_promptopt.statistics import adjusted_for_pairs, paired_test
 
 
@@ -30,6 +29,11 @@ class ModelFigures:
     cost: float | None
     unpriced: int
     latency: float | None
+
+    @property
+    def spend(self) -> Spend:
+        """Its calls and what is known of their price; tokens are not counted."""
+        return Spend(self.calls, cost=self.cost or 0.0, unpriced=self.unpriced)
 
 
 @dataclass(frozen=True)
@@ -95,9 +99,14 @@ def model_figures(check: PromptCheck) -> list[ModelFigures]:
     return [_figures(model, part, {check.prompt}) for model, part in check.by_model.items()]
 
 
+def figures_of(check: PromptCheck) -> ModelFigures:
+    """What all models together did."""
+    return _figures("", check, {check.prompt})
+
+
 def _compare(checks: Sequence[PromptCheck]) -> ModelComparison:
     prompts, parts = {check.prompt for check in checks}, checks[0].by_model
-    rates = {model: _rates(part.results) for model, part in parts.items()}
+    rates = {model: _rates(part.results, checks[0].prompt) for model, part in parts.items()}
     cases = dict.fromkeys(case for of_model in rates.values() for case in of_model)
     return ModelComparison(
         prompts=tuple(check.prompt for check in checks),
@@ -110,15 +119,10 @@ def _compare(checks: Sequence[PromptCheck]) -> ModelComparison:
     )
 
 
-def _rates(results: Sequence[CaseResult]) -> dict[str, float]:
-    """By the id under all models, where that is one of this model alone; else by the whole id."""
-    names = [result.case.pair or result.case.id for result in results]
-    alike = Counter(names)
-    return {
-        name if alike[name] == 1 else result.case.id: result.rate
-        for name, result in zip(names, results, strict=True)
-        if result.rate is not None
-    }
+def _rates(results: Sequence[CaseResult], prompt: str) -> dict[str, float]:
+    """By the id of a case under all models."""
+    names = names_without_model(results, prompt)
+    return {name: result.rate for name, result in zip(names, results, strict=True) if result.rate is not None}
 
 
 def _calls(check: PromptCheck, prompts: set[str]) -> list[Call]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import ast
 import hashlib
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from textwrap import dedent
 
-from pytest_promptopt.records import EPSILON, Call, CaseResult, Outcome, Status
+from pytest_promptopt.records import EPSILON, Call, CaseResult, Outcome, Status, names_without_model
 from pytest_promptopt.text import cut_middle, encodable, one_line
 
 #: Characters of an answer that are kept: enough to see what kind of answer it is, in one line of a file.
@@ -94,15 +93,13 @@ def digest(text: str) -> str:
 def measure(prompt: str, results: Sequence[CaseResult], known: Circumstances) -> list[Measured]:
     """What was measured of a prompt, without cases that were skipped."""
     ran = [result for result in results if result.counted or result.errored]
-    names = [(result.case.pair or result.case.id, result.case.model_of(prompt)) for result in ran]
-    alike = Counter(names)
     return [
-        _measured(prompt, name if alike[name, model] == 1 else result.case.id, model, result, known)
-        for (name, model), result in zip(names, ran, strict=True)
+        _measured(prompt, name, result, known)
+        for name, result in zip(names_without_model(ran, prompt), ran, strict=True)
     ]
 
 
-def _measured(prompt: str, name: str, model: str, result: CaseResult, known: Circumstances) -> Measured:
+def _measured(prompt: str, name: str, result: CaseResult, known: Circumstances) -> Measured:
     counted = result.counted
     calls = [call for outcome in counted for call in outcome.calls if call.prompt == prompt]
     costs = [call.cost for call in calls if call.cost is not None]
@@ -111,7 +108,7 @@ def _measured(prompt: str, name: str, model: str, result: CaseResult, known: Cir
     return Measured(
         prompt=prompt,
         case=name,
-        model=model,
+        model=result.case.model_of(prompt),
         scores=tuple(round(outcome.score, 6) for outcome in counted),
         text=known.texts.get(prompt, ""),
         inputs=known.inputs.get(result.case.id, ""),

@@ -7,6 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from pytest_promptopt.failures.answer_format import strip_wrapping
 from pytest_promptopt.failures.categories import Finding, categorize_failure
@@ -90,6 +91,11 @@ class Feedback:
     categories: tuple[Category, ...]
     failed: tuple[FailedCase, ...]
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def by_case(self) -> Mapping[str, FailedCase]:
+        """Every failing case by its id."""
+        return {failed.case: failed for failed in self.failed}
 
 
 #: Something that an application puts into a text, in whatever template language.

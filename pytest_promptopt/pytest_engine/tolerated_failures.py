@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.report_data import read_data
 from pytest_promptopt.records import Status
-from pytest_promptopt.results import PromptCheck
 
 #: The property of a tolerated case; its value says why it is tolerated.
 PROPERTY = "promptopt.tolerated"
@@ -68,14 +68,11 @@ def tell_junit(
 def _failing(checks: Iterable[PromptCheck], unwritten: Iterable[str]) -> Iterator[tuple[str, str, str]]:
     for check in checks:
         if check.held is False:
-            from pytest_promptopt.reports.check_report import gate_lines
+            from pytest_promptopt.reports.check_report import gate_verdicts
 
-            parts = check.by_gate
-            for model, part in parts.items():
-                if part.held is False:
-                    name, of_model = (
-                        (f"gate[{model or 'no model'}]", model) if len(parts) > 1 else ("gate", None)
-                    )
-                    yield check.prompt, name, gate_lines([part], of_model)[0].text
+            for gate in gate_verdicts(check):
+                if gate.part.held is False:
+                    name = "gate" if gate.model is None else f"gate[{gate.model or 'no model'}]"
+                    yield check.prompt, name, gate.line.text
     for prompt in unwritten:
         yield prompt, "write", "a better text could not be put into the file; see the terminal's report"

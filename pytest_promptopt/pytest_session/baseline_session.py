@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_promptopt.errors import PromptoptError, SettingsError
+from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.results import PromptCheck
+from pytest_promptopt.pytest_session.partial_runs import unseen_choice
+from pytest_promptopt.records import names_without_model
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import plural
 
 if TYPE_CHECKING:
     from pytest_promptopt.baselines.compare_rule import CompareRule
     from pytest_promptopt.baselines.comparison import PromptComparison
+    from pytest_promptopt.baselines.earlier_files import EarlierFiles
     from pytest_promptopt.baselines.measured import Circumstances, Measured
     from pytest_promptopt.failures import Feedback
     from pytest_promptopt.pytest_session.earlier_texts import EarlierTexts
-    from pytest_promptopt.reports.lines import Line
+    from pytest_promptopt.replay.case_table import CaseTable
 
 _KEY = pytest.StashKey["BaselineSession"]()
 
@@ -39,19 +42,13 @@ def baseline_of(config: pytest.Config) -> BaselineSession | None:
     return config.stash.get(_KEY, None)
 
 
-def noise_lines(checks: Sequence[PromptCheck], alpha: float) -> Iterator[Line]:
-    """What the cases of each prompt and model do by themselves, where they ran several times."""
-    from pytest_promptopt.baselines.noise import suite_noise
-    from pytest_promptopt.records import Status
-    from pytest_promptopt.reports.baseline_report import noise_line
+def earlier_texts(config: pytest.Config, cases: CaseTable[Any, Any]) -> EarlierTexts | None:
+    """The prompts of the commit that the session is compared with. Raises `SettingsError`."""
+    from pytest_promptopt.pytest_session.earlier_texts import EarlierTexts
 
-    for check in checks:
-        parts = check.by_model
-        for model, part in parts.items():
-            ends = [[outcome.status for outcome in result.counted] for result in part.results]
-            noise = suite_noise([(each.count(Status.PASSED), len(each)) for each in ends], alpha)
-            if noise is not None:
-                yield noise_line(f"{check.prompt} with {model}" if len(parts) > 1 else check.prompt, noise)
+    baseline = baseline_of(config)
+    files = None if baseline is None else baseline.earlier_files
+    return None if files is None else EarlierTexts(files, cases)
 
 
 class BaselineSession:
@@ -65,10 +62,7 @@ class BaselineSession:
         self._found: list[PromptComparison] = []
         if settings.compare is not None and settings.earlier_ref is None:
             self._before = self._read(Path(settings.compare))
-        elif settings.earlier_ref is not None:
-            from pytest_promptopt.baselines.earlier_files import EarlierFiles
-
-            EarlierFiles.at(settings.earlier_ref, settings.rootdir)
+        self.earlier_files = _earlier_files(settings)
         #: Of cases that this run may leave out.
         self._kept = self._read_kept(settings.save_baseline)
         #: Whether somebody has left cases out when they were collected, or the run did not come to its end.
@@ -207,8 +201,8 @@ class BaselineSession:
     def _selects_cases(self) -> bool:
         """Whether the command line chooses among the cases of a file."""
         option = self._config.getoption
-        chosen = any(option(name, None) for name in ("keyword", "markexpr", "deselect", "lf", "stepwise"))
-        return chosen or any("::" in arg for arg in self._config.args)
+        told = any(option(name, None) for name in ("keyword", "markexpr", "deselect", "stepwise"))
+        return told or bool(unseen_choice(self._config))
 
     def note_deselected(self, count: int) -> None:
         """Cases were left out of a process, by whomever."""
@@ -278,11 +272,18 @@ class BaselineSession:
                 reporter.write_line(line.text, **line.markup)
 
 
+def _earlier_files(settings: Settings) -> EarlierFiles | None:
+    """Those of the commit that the session is compared with. Raises `SettingsError`."""
+    if settings.earlier_ref is None:
+        return None
+    from pytest_promptopt.baselines.earlier_files import EarlierFiles
+
+    return EarlierFiles.at(settings.earlier_ref, settings.rootdir)
+
+
 def _weights(checks: Sequence[PromptCheck]) -> dict[tuple[str, str, str], float]:
     return {
-        (check.prompt, result.case.pair or result.case.id, result.case.model_of(check.prompt)): (
-            result.case.weight
-        )
+        (check.prompt, name, result.case.model_of(check.prompt)): result.case.weight
         for check in checks
-        for result in check.results
+        for name, result in zip(names_without_model(check.results, check.prompt), check.results, strict=True)
     }

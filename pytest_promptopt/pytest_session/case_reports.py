@@ -20,6 +20,7 @@ from pytest_promptopt.pytest_session import report_payload
 from pytest_promptopt.records import EPSILON, CaseResult, Outcome, Split, Status
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import cut_middle, printable
+from pytest_promptopt.user_frames import leave_out_libraries
 
 #: Characters of an answer that stand under a failing test.
 MAX_ANSWER = 2_000
@@ -76,6 +77,11 @@ class CaseReports:
             data = payload if each is report else {"tolerated": tolerated}
             if each is report or not is_tolerated(each):
                 attach_data(each, report_as_passed(buffered.item, each, data) if tolerated else data)
+
+    def shorten(self, config: pytest.Config, error: BaseException) -> None:
+        """Show no frames of libraries where a model gave no answer, unless all are wanted."""
+        if not (config.getoption("fulltrace", False) or config.getoption("usepdb", False)):
+            leave_out_libraries(error, self._settings.rootdir)
 
     def describe_subtest(self, run: CaseRun, report: pytest.TestReport) -> None:
         """A failed subtest may be seen, and counted for ``-x``, long before its case is decided."""

@@ -39,7 +39,6 @@ from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.suites.similar_check import comparing_with
 from pytest_promptopt.text import escape_controls
-from pytest_promptopt.user_frames import leave_out_libraries
 
 if TYPE_CHECKING:
     from pytest_promptopt.pytest_session.earlier_texts import EarlierTexts
@@ -127,8 +126,12 @@ class CaseRunner:
         gated = self._marked or self.settings.min_pass_rate is not None
         if not gated or self.settings.gate_partial:
             return {}
-        left_out = collect_prompt_cases(self._deselected, self.settings).cases
-        return partial_prompts(self.session.config, self.cases.values(), left_out.values())
+        return partial_prompts(self.session.config, self.cases.values(), self._left_out)
+
+    @cached_property
+    def _left_out(self) -> Collection[PromptCase]:
+        """Of the collected cases those that the session does not run."""
+        return collect_prompt_cases(self._deselected, self.settings).cases.values()
 
     def _tell_models(self) -> None:
         """Have reports name the model of each case, where the same case runs with several."""
@@ -171,9 +174,9 @@ class CaseRunner:
         if self._no_migration is not None:
             raise self._no_migration
         if self.settings.earlier_ref is not None and self.earlier is None:
-            from pytest_promptopt.pytest_session.earlier_texts import EarlierTexts
+            from pytest_promptopt.pytest_session.baseline_session import earlier_texts
 
-            self.earlier = EarlierTexts(self.settings, self.cases)
+            self.earlier = earlier_texts(self.session.config, self.cases)
         thresholds((), self._marked)
         if any(JUDGE in case.fixtures for case in self.cases.values()):
             self._judge.check(case for case in self.cases.values() if self._decides(case))
@@ -187,9 +190,7 @@ class CaseRunner:
         counted = [case for case in self.cases.values() if not case.case.reference]
         lines = header.counts(counted)
         if self.settings.optimizing:
-            deselected = collect_prompt_cases(self._deselected, self.settings)
-            alpha = self.settings.alpha
-            lines += header.weaknesses(counted, deselected.cases.values(), alpha=alpha)
+            lines += header.weaknesses(counted, self._left_out, alpha=self.settings.alpha)
         return lines
 
     def prompt(self, item: pytest.Item) -> Prompt:
@@ -341,10 +342,8 @@ class CaseRunner:
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         run = self.engine.run
-        all_wanted = item.config.getoption("fulltrace", False) or item.config.getoption("usepdb", False)
-        raised = None if all_wanted or call.excinfo is None else call.excinfo.value
-        if run is not None and raised is not None and isinstance(run.error, ModelError):
-            leave_out_libraries(raised, self.settings.rootdir)
+        if run is not None and isinstance(run.error, ModelError) and call.excinfo is not None:
+            self._reports.shorten(item.config, call.excinfo.value)
         report = yield
         if run is None or run.case.item is not item or not report.failed:
             return report

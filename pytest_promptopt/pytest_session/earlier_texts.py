@@ -12,7 +12,6 @@ from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import CaseResult
 from pytest_promptopt.replay.case_table import CaseTable
-from pytest_promptopt.settings import Settings
 
 
 class EarlierTexts:
@@ -20,12 +19,11 @@ class EarlierTexts:
     where none of its cases uses a text that has changed since.
     """
 
-    def __init__(self, settings: Settings, cases: CaseTable[Any, Any]) -> None:
+    def __init__(self, files: EarlierFiles, cases: CaseTable[Any, Any]) -> None:
         """Read the files before anything is asked. Raises `SettingsError`."""
         self._cases = cases
         self._now = {file.name: file for case in cases.values() for file in case.files.values()}
-        self._ref = settings.earlier_ref or ""
-        files = EarlierFiles.at(self._ref, settings.rootdir)
+        self._ref = files.ref
         found = {file.name: _as_it_was(file, files) for file in self._now.values()}
         read = {name: file for name, file in found.items() if file is not None}
         self._new = sorted(found.keys() - read.keys())

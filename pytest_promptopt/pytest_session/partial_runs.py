@@ -16,19 +16,29 @@ def partial_prompts(
 ) -> dict[str, str]:
     """Prompt -> how many of its cases are run, in words, for each that lacks some.
 
-    :param left_out: of those that were collected; the name of a test and ``--lf`` leave out others unseen.
+    :param left_out: of those that were collected.
     """
     counted, lacking = _count(run), _count(left_out)
-    if any("::" in arg for arg in config.args):
-        return dict.fromkeys(counted, "only tests that the command line names were run")
-    # There is no such option without pytest's cache.
-    if config.getoption("lf", False) and config.cache.get("cache/lastfailed", {}):
-        return dict.fromkeys(counted, "only what failed last was run")
+    if choice := unseen_choice(config):
+        return dict.fromkeys(counted, choice)
     return {
         prompt: f"{counted[prompt]} of its {plural(counted[prompt] + lacking[prompt], 'case')} were run"
         for prompt in counted
         if lacking[prompt]
     }
+
+
+def unseen_choice(config: pytest.Config) -> str:
+    """How the command line leaves out cases that nobody hears of, in words; empty when it does not.
+
+    Of others, as those of ``-k``, pytest tells.
+    """
+    if any("::" in arg for arg in config.args):
+        return "only tests that the command line names were run"
+    # There is no such option without pytest's cache.
+    if config.getoption("lf", False) and config.cache.get("cache/lastfailed", {}):
+        return "only what failed last was run"
+    return ""
 
 
 def _count(cases: Iterable[PromptCase]) -> Counter[str]:

@@ -9,11 +9,11 @@ import pytest
 
 from pytest_promptopt.gate import Threshold, check_prompts, thresholds
 from pytest_promptopt.gate_rule import GateRule
+from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.pytest_engine.outcomes import from_json, to_json
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.report_data import read_data
 from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
-from pytest_promptopt.results import PromptCheck
 
 
 def payload(

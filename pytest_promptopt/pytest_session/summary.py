@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_promptopt.errors import PromptoptError, SettingsError
-from pytest_promptopt.gate import all_gates_hold
 from pytest_promptopt.gate_rule import GateRule
+from pytest_promptopt.prompt_check import PromptCheck, all_gates_hold
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.prompt_use import PromptUse
 from pytest_promptopt.pytest_engine.report_data import forget_case, read_data
 from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, tell_junit
 from pytest_promptopt.pytest_session import report_payload
-from pytest_promptopt.pytest_session.baseline_session import baseline_of, noise_lines
+from pytest_promptopt.pytest_session.baseline_session import baseline_of
 from pytest_promptopt.pytest_session.hook_calls import HookError, categorize
 from pytest_promptopt.pytest_session.paid_calls import PaidCalls
-from pytest_promptopt.results import PromptCheck, RunResult
+from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import plural, printable
 
@@ -254,6 +254,8 @@ class Summary:
         """What the suite does by itself, where cases ran several times."""
         several = any(len(result.counted) > 1 for check in self._checks for result in check.results)
         if several and reporter.verbosity > -2 and not reporter.no_summary:
+            from pytest_promptopt.reports.baseline_report import noise_lines
+
             for line in noise_lines(self._checks, self._settings.alpha):
                 reporter.write_line(line.text, **line.markup)
 

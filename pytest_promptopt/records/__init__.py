@@ -7,6 +7,7 @@ unchanged.
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from enum import StrEnum
@@ -276,6 +277,27 @@ class CaseResult:
     def failing(self) -> Outcome | None:
         """The first failed outcome, for feedback."""
         return next((o for o in self.outcomes if o.status is Status.FAILED), None)
+
+    @property
+    def status(self) -> Status:
+        """How the case ended over all of its samples."""
+        if self.errored:
+            return Status.ERRORED
+        if self.failing is not None:
+            return Status.FAILED
+        return Status.PASSED if self.counted else Status.SKIPPED
+
+
+def names_without_model(results: Sequence[CaseResult], prompt: str) -> list[str]:
+    """The id that each case has under all models, where it is one case's alone; else its whole id.
+
+    In the order of `results`.
+    """
+    names = [(result.case.pair or result.case.id, result.case.model_of(prompt)) for result in results]
+    alike = Counter(names)
+    return [
+        name[0] if alike[name] == 1 else result.case.id for name, result in zip(names, results, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pytest_promptopt.baselines.compare_rule import CompareRule
 from pytest_promptopt.baselines.comparison import Pair, PromptComparison
-from pytest_promptopt.baselines.noise import SuiteNoise
-from pytest_promptopt.records import Spend
+from pytest_promptopt.baselines.noise import SuiteNoise, suite_noise
+from pytest_promptopt.prompt_check import PromptCheck
+from pytest_promptopt.records import CaseResult, Spend, Status
 from pytest_promptopt.reports.lines import (
     BAD,
     BOLD,
@@ -43,6 +44,21 @@ def comparison_section(found: Iterable[PromptComparison], *, width: int = 100) -
 def compare_lines(found: Iterable[PromptComparison], rule: CompareRule) -> list[Line]:
     """One verdict for each prompt and model."""
     return [_verdict(each, rule) for each in found]
+
+
+def noise_lines(checks: Iterable[PromptCheck], alpha: float) -> Iterator[Line]:
+    """What the cases of each prompt and model do by themselves, where they ran several times."""
+    for check in checks:
+        parts = check.by_model
+        for model, part in parts.items():
+            noise = suite_noise([_passed(result) for result in part.results], alpha)
+            if noise is not None:
+                yield noise_line(f"{check.prompt} with {model}" if len(parts) > 1 else check.prompt, noise)
+
+
+def _passed(result: CaseResult) -> tuple[int, int]:
+    """How many of its samples passed, and how many there are."""
+    return sum(outcome.status is Status.PASSED for outcome in result.counted), len(result.counted)
 
 
 def noise_line(prompt: str, noise: SuiteNoise) -> Line:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_promptopt.failures.categories import CONFUSION
 from pytest_promptopt.gate_rule import GateDecision, GateRule, GateVerdict
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
+from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.records import EPSILON, Status
 from pytest_promptopt.reports.lines import (
     BAD,
@@ -25,7 +27,6 @@ from pytest_promptopt.reports.lines import (
     passed_samples,
 )
 from pytest_promptopt.reports.wording import percent, table
-from pytest_promptopt.results import PromptCheck
 from pytest_promptopt.settings import GateSplit
 from pytest_promptopt.text import excerpt, plural, printable
 
@@ -103,11 +104,10 @@ def _passed_samples(check: PromptCheck) -> dict[str, str]:
 
 
 def _categories(feedback: Feedback, told: Mapping[str, str], width: int) -> Iterator[Line]:
-    failed = {case.case: case for case in feedback.failed}
     for category in feedback.categories[:MAX_CATEGORIES]:
         yield Line()
         yield Line(f"  {printable(category.name)}: {plural(category.count, 'case')}", BOLD)
-        yield from _category(category, failed, told, width)
+        yield from _category(category, feedback.by_case, told, width)
     hidden = feedback.categories[MAX_CATEGORIES:]
     if hidden:
         cases = plural(sum(c.count for c in hidden), "case")
@@ -185,25 +185,40 @@ def _errored(check: PromptCheck) -> Iterator[Line]:
         yield Line(f"    ... and {len(errored) - MAX_EXAMPLES:,} more")
 
 
-def gate_lines(checks: Iterable[PromptCheck], of_model: str | None = None) -> list[Line]:
-    """One verdict for each prompt that has a threshold, and for each model where several answer it.
+@dataclass(frozen=True)
+class GateLine:
+    """What one gate says.
 
-    Errored cases are named under it.
-
-    :param of_model: whose part of a check that is; None for whole ones.
+    :param model: who has to reach it; None where the prompt has one gate for all its cases.
+    :param part: the cases that decide it.
     """
+
+    model: str | None
+    part: PromptCheck
+    line: Line
+
+
+def gate_verdicts(check: PromptCheck) -> list[GateLine]:
+    """One for a prompt that has a threshold, or for each model where several answer it."""
+    if check.min_pass_rate is None:
+        return []
+    found, parts = [], check.by_gate
+    for model, part in parts.items():
+        of_model = model if len(parts) > 1 else None
+        name = printable(check.prompt)
+        if of_model is not None:
+            name += f" with {printable(of_model) or 'no model named'}"
+        found.append(GateLine(of_model, part, _gate_line(part, check.min_pass_rate, name)))
+    return found
+
+
+def gate_lines(checks: Iterable[PromptCheck]) -> list[Line]:
+    """The verdict of each gate, with its errored cases named under it."""
     lines: list[Line] = []
-    for check in checks:
-        if check.min_pass_rate is None:
-            continue
-        parts = check.by_gate
-        for model, part in parts.items():
-            name = printable(check.prompt)
-            if len(parts) > 1 or of_model is not None:
-                name += f" with {printable(of_model or model) or 'no model named'}"
-            lines.append(_gate_line(part, check.min_pass_rate, name))
-            errored = [r.case.id for r in part.results if r.errored]
-            lines.extend(Line(f"      errored: {example}", WARN) for example in example_cases(errored))
+    for verdict in (verdict for check in checks for verdict in gate_verdicts(check)):
+        lines.append(verdict.line)
+        errored = [r.case.id for r in verdict.part.results if r.errored]
+        lines.extend(Line(f"      errored: {example}", WARN) for example in example_cases(errored))
     return lines
 
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.records import CaseResult
-from pytest_promptopt.reports.check_report import gate_lines
-from pytest_promptopt.results import PromptCheck
+from pytest_promptopt.reports.check_report import gate_verdicts
 from pytest_promptopt.text import cut_end, printable
 
 if TYPE_CHECKING:
@@ -64,24 +64,18 @@ def annotation_lines(
     base = environment.get("GITHUB_WORKSPACE", "")
     checks = list(checks)
     for check in checks:
-        yield from (_command(text, check.where, check.prompt, root, base) for text in _failed_gates(check))
+        for gate in gate_verdicts(check):
+            if gate.part.held is False:
+                yield _command(gate.line.text, check.where, check.prompt, root, base)
     told: set[str] = set()
     for check in checks if cases else ():
         feedback = feedbacks.get(check.prompt)
-        known = {} if feedback is None else {case.case: case for case in feedback.failed}
+        known = {} if feedback is None else feedback.by_case
         wanted = [r for r in check.results if r.case.id in failed and r.case.id not in told]
         told.update(result.case.id for result in wanted)
         for result in wanted[:MAX_ANNOTATIONS]:
             text, where = _case(result, known.get(result.case.id))
             yield _command(text, where, check.prompt, root, base)
-
-
-def _failed_gates(check: PromptCheck) -> Iterator[str]:
-    """The verdict of each gate of a prompt that does not hold."""
-    parts = check.by_gate
-    for model, part in parts.items():
-        if part.held is False:
-            yield gate_lines([part], model if len(parts) > 1 else None)[0].text
 
 
 def _case(result: CaseResult, case: FailedCase | None) -> tuple[str, str]:

@@ -65,7 +65,7 @@ def case_rows(report: SessionReport, models: Table, categories: Table, *, width:
                     result.case.id,
                     SPLIT_NAMES[result.case.split],
                     models.place(model),
-                    status(result),
+                    result.status,
                     _rounded(result.rate),
                     sum(outcome.status is Status.PASSED for outcome in result.counted),
                     len(result.outcomes),
@@ -86,16 +86,7 @@ def list_value(text: str, width: int) -> str:
 def failed_cases(report: SessionReport, prompt: str) -> Mapping[str, FailedCase]:
     """What is known of the cases of a prompt that failed, by their ids."""
     feedback = report.feedbacks.get(prompt)
-    return {} if feedback is None else {case.case: case for case in feedback.failed}
-
-
-def status(result: CaseResult) -> Status:
-    """How a case ended over all of its samples."""
-    if result.errored:
-        return Status.ERRORED
-    if result.failing is not None:
-        return Status.FAILED
-    return Status.PASSED if result.counted else Status.SKIPPED
+    return {} if feedback is None else feedback.by_case
 
 
 def _took(result: CaseResult) -> tuple[float | None, float | None]:

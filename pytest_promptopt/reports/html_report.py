@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_promptopt.file_writing import replace_file
-from pytest_promptopt.records import Spend
-from pytest_promptopt.reports.check_report import gate_lines
+from pytest_promptopt.prompt_check import PromptCheck
+from pytest_promptopt.reports.check_report import gate_verdicts
 from pytest_promptopt.reports.html_cases import ROW, Table, case_details, case_rows, list_value
 from pytest_promptopt.reports.html_run import run_data
 from pytest_promptopt.reports.json_report import plain_json
@@ -25,14 +25,12 @@ from pytest_promptopt.reports.session_report import (
     NO_MODEL,
     Part,
     SessionReport,
-    gate_verdict,
     interval,
     parts_by_model,
     parts_by_split,
     whole,
 )
 from pytest_promptopt.reports.wording import calls_line, cost
-from pytest_promptopt.results import PromptCheck
 from pytest_promptopt.text import encodable
 
 #: A page that is larger is slow to send and to open; texts are cut for it.
@@ -99,13 +97,12 @@ def _settings(report: SessionReport) -> list[tuple[str, str]]:
 
 def _prompt(report: SessionReport, check: PromptCheck, categories: Table, width: int) -> dict[str, Any]:
     feedback = report.feedbacks.get(check.prompt)
-    gates = [line.text for line in gate_lines([check]) if line.text.startswith("gate: ")]
     return {
         **_part(whole(check)),
         "least": check.min_pass_rate,
         "held": check.held,
-        "verdict": gate_verdict(check),
-        "gates": gates,
+        "verdict": check.verdict,
+        "gates": [gate.line.text for gate in gate_verdicts(check)],
         "splits": [_part(part) for part in parts_by_split(check)],
         "models": [_part(part) for part in parts_by_model(check)],
         "categories": [
@@ -136,9 +133,7 @@ def _part(part: Part) -> dict[str, Any]:
         "failing": check.failing,
         "errored": check.errored,
         "calls": figures.calls,
-        "cost": cost(Spend(figures.calls, cost=figures.cost or 0.0, unpriced=figures.unpriced))
-        if figures.calls
-        else "",
+        "cost": cost(figures.spend) if figures.calls else "",
         "seconds": figures.latency,
     }
 

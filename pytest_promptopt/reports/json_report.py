@@ -114,9 +114,10 @@ from pytest_promptopt.file_writing import replace_file
 from pytest_promptopt.gate_rule import GateDecision
 from pytest_promptopt.model_comparison import ModelComparison, ModelFigures, model_figures
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
-from pytest_promptopt.records import CaseResult, Spend, Status
+from pytest_promptopt.prompt_check import PromptCheck
+from pytest_promptopt.records import CaseResult, Spend
 from pytest_promptopt.reports.session_report import SessionCalls, SessionReport
-from pytest_promptopt.results import Iteration, ModelChange, PromptCheck, PromptResult, RunResult, SplitScore
+from pytest_promptopt.results import Iteration, ModelChange, PromptResult, RunResult, SplitScore
 
 if TYPE_CHECKING:
     from pytest_promptopt.failures import Feedback
@@ -223,7 +224,7 @@ def _result(result: CaseResult, prompt: str, category: str | None) -> dict[str, 
         "case": result.case.pair or result.case.id,
         "model": result.case.model_of(prompt) or None,
         "split": result.case.split,
-        "status": _status(result),
+        "status": result.status,
         "rate": result.rate,
         "samples": len(result.outcomes),
         "counted": len(result.counted),
@@ -236,14 +237,6 @@ def _result(result: CaseResult, prompt: str, category: str | None) -> dict[str, 
         "error": next((o.error for o in result.outcomes if o.error), None),
         "verdicts": [verdict.to_json() for outcome in result.outcomes[:1] for verdict in outcome.verdicts],
     }
-
-
-def _status(result: CaseResult) -> Status:
-    if result.errored:
-        return Status.ERRORED
-    if result.failing is not None:
-        return Status.FAILED
-    return Status.PASSED if result.counted else Status.SKIPPED
 
 
 def _run(run: RunResult) -> dict[str, Any]:

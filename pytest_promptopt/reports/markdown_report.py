@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 
 from pytest_promptopt.file_writing import replace_file
 from pytest_promptopt.gate_rule import GateVerdict
-from pytest_promptopt.reports.check_report import gate_lines
+from pytest_promptopt.prompt_check import PromptCheck
+from pytest_promptopt.reports.check_report import gate_verdicts
 from pytest_promptopt.reports.markdown_run import run_blocks
 from pytest_promptopt.reports.markdown_text import code, fit, table, words
 from pytest_promptopt.reports.session_report import (
     Part,
     SessionReport,
-    gate_verdict,
     interval,
     parts_by_model,
     parts_by_split,
     whole,
 )
 from pytest_promptopt.reports.wording import calls_line, cost, duration, percent
-from pytest_promptopt.results import PromptCheck, PromptOutcome
+from pytest_promptopt.results import PromptOutcome
 from pytest_promptopt.text import plural
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _overview(report: SessionReport) -> str:
 
 def gate_word(check: PromptCheck) -> str:
     """``❌ 90.0% required``; a dash without a gate."""
-    verdict = gate_verdict(check)
+    verdict = check.verdict
     if check.min_pass_rate is None or verdict is None:
         return "–"
     undecided = " (undecided)" * (verdict is GateVerdict.UNDECIDED)
@@ -112,9 +112,7 @@ def _figures(part: Part) -> tuple[str, str, str, str]:
 def _cost(figures: ModelFigures) -> str:
     if not figures.calls:
         return "–"
-    from pytest_promptopt.records import Spend
-
-    return cost(Spend(figures.calls, cost=figures.cost or 0.0, unpriced=figures.unpriced))
+    return cost(figures.spend)
 
 
 def _prompt(check: PromptCheck, feedback: Feedback | None) -> Iterator[str]:
@@ -122,9 +120,7 @@ def _prompt(check: PromptCheck, feedback: Feedback | None) -> Iterator[str]:
     if not (splits or models or check.failing or check.errored or check.held is False):
         return
     yield f"### {code(check.prompt)}"
-    for line in gate_lines([check]):
-        if line.text.startswith("gate: "):
-            yield f"**{words(line.text)}**"
+    yield from (f"**{words(gate.line.text)}**" for gate in gate_verdicts(check))
     for name, parts in (("split", splits), ("model", models)):
         if parts:
             yield _parts(name, parts)
@@ -143,9 +139,8 @@ def _parts(name: str, parts: list[Part]) -> str:
 
 
 def _categories(feedback: Feedback) -> Iterator[str]:
-    failed = {case.case: case for case in feedback.failed}
     for category in feedback.categories[:MAX_CATEGORIES]:
-        yield "\n".join(_category(category, failed))
+        yield "\n".join(_category(category, feedback.by_case))
         if category.confusion:
             yield _confusion(category)
     if hidden := feedback.categories[MAX_CATEGORIES:]:

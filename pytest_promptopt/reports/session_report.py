@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import fsum
 from typing import TYPE_CHECKING
 
-from pytest_promptopt.gate_rule import GateVerdict
-from pytest_promptopt.model_comparison import ModelComparison, ModelFigures, compare_models, model_figures
+from pytest_promptopt.model_comparison import (
+    ModelComparison,
+    ModelFigures,
+    compare_models,
+    figures_of,
+    model_figures,
+)
+from pytest_promptopt.prompt_check import PromptCheck, all_gates_hold
 from pytest_promptopt.records import Spend, Split
 from pytest_promptopt.reports.wording import SPLIT_NAMES
-from pytest_promptopt.results import PromptCheck, RunResult
+from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import GateSplit
 
 if TYPE_CHECKING:
@@ -58,7 +63,7 @@ class SessionReport:
     @property
     def passed(self) -> bool:
         """Whether every gate holds; true when there is none."""
-        return all(check.held is not False for check in self.checks)
+        return all_gates_hold(self.checks)
 
     @property
     def comparisons(self) -> list[ModelComparison]:
@@ -107,32 +112,7 @@ def _of_split(check: PromptCheck, split: Split) -> PromptCheck:
 
 
 def _part(name: str, check: PromptCheck) -> Part:
-    """With the calls of all models together."""
-    models = model_figures(check)
-    costs = [figures.cost for figures in models if figures.cost is not None]
-    seconds = sorted(
-        call.latency
-        for result in check.results
-        for outcome in result.outcomes
-        for call in outcome.calls
-        if call.prompt == check.prompt
-    )
-    figures = ModelFigures(
-        model="",
-        check=check,
-        calls=sum(each.calls for each in models),
-        cost=fsum(costs) if costs else None,
-        unpriced=sum(each.unpriced for each in models),
-        latency=_median(seconds),
-    )
-    return Part(name, check, figures)
-
-
-def _median(ordered: Sequence[float]) -> float | None:
-    if not ordered:
-        return None
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+    return Part(name, check, figures_of(check))
 
 
 def interval(check: PromptCheck) -> tuple[float, float] | None:
@@ -144,13 +124,3 @@ def interval(check: PromptCheck) -> tuple[float, float] | None:
     if like_gate and decision is not None and decision.interval is not None:
         return decision.interval.low, decision.interval.high
     return check.interval
-
-
-def gate_verdict(check: PromptCheck) -> GateVerdict | None:
-    """What the gates of all models say together: the worst of them; None without a gate that decides."""
-    made = [part.decision.verdict for part in check.by_gate.values() if part.decision is not None]
-    return max(made, key=WORST_LAST.index, default=None)
-
-
-#: From the best to the worst.
-WORST_LAST = (GateVerdict.PASS, GateVerdict.UNDECIDED, GateVerdict.FAIL)

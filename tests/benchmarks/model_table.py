@@ -23,8 +23,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pytest_promptopt.model_comparison import ModelDifference, compare_models
+from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
-from pytest_promptopt.results import PromptCheck
 from pytest_promptopt.statistics import sign_test
 
 PROMPT, CASES, ALPHA = "route.md", 200, 0.05

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.gate import Threshold, all_gates_hold, check_prompts, parse_rate, thresholds
+from pytest_promptopt.gate import Threshold, check_prompts, parse_rate, thresholds
+from pytest_promptopt.prompt_check import PromptCheck, all_gates_hold
 from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
-from pytest_promptopt.results import PromptCheck
 
 ROUTE, TONE = "prompts/route.md", "prompts/tone.md"
 P, F, E, S = Status.PASSED, Status.FAILED, Status.ERRORED, Status.SKIPPED

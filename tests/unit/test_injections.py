@@ -20,6 +20,7 @@ from pytest_promptopt.optimizer.proposal.memory import Answered, Counts, Try
 from pytest_promptopt.optimizer.proposal.quoting import SECTIONS, quote_text, quote_value
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply, parse_reply
 from pytest_promptopt.optimizer.proposal.requests import Brief, PassingCase, compose_request, repair_request
+from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import (
     Answer,
@@ -43,7 +44,6 @@ from pytest_promptopt.results import (
     CandidateResult,
     CandidateVerdict,
     Iteration,
-    PromptCheck,
     PromptOutcome,
     PromptResult,
     RunResult,

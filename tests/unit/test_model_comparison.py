@@ -8,9 +8,9 @@ import pytest
 
 from pytest_promptopt.gate import check_prompts
 from pytest_promptopt.model_comparison import compare_models
+from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.records import Call, Case, CaseResult, Outcome, Split, Status, Usage
 from pytest_promptopt.reports.model_table import model_tables
-from pytest_promptopt.results import PromptCheck
 from pytest_promptopt.statistics import PERMUTATION_TEST, SIGN_TEST, adjusted_for_pairs
 from tests.benchmarks.model_table import WORLDS, World, measure, most_by_chance, single_test_power, suite
 

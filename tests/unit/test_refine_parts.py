@@ -21,8 +21,8 @@ from pytest_promptopt.optimizer.proposal.quoting import json_differences, quote_
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply, parse_reply
 from pytest_promptopt.optimizer.proposal.requests import FEW, SHORT, Brief, compose_request
 from pytest_promptopt.optimizer.proposal.validation_patterns import TellableWords, validation_patterns
+from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.records import Call, Case, CaseResult, Outcome, Split, Status
-from pytest_promptopt.results import PromptCheck
 from pytest_promptopt.statistics import wilson_interval
 from tests.refine_world import FakePrompt, answer
 

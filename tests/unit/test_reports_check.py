@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from pytest_promptopt.failures import Category, FailedCase, Feedback
 from pytest_promptopt.gate import Threshold, check_prompts
+from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
 from pytest_promptopt.reports.check_report import failure_section, gate_lines
 from pytest_promptopt.reports.lines import BAD, GOOD, Line, Writer, print_section
-from pytest_promptopt.results import PromptCheck
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from pytest_promptopt.gate import Threshold, check_prompts
+from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.records import Failure, Outcome, Status
 from pytest_promptopt.reports import github_actions
 from pytest_promptopt.reports.github_actions import annotation_lines, append_summary, summary_file
-from pytest_promptopt.results import PromptCheck
 from tests.injections import INJECTIONS
 from tests.reported_session import CHECKS, FAILED, FEEDBACKS, PASSED, ROUTE, case, session_report
 

@@ -9,11 +9,12 @@ import pytest
 
 from pytest_promptopt.gate import check_prompts
 from pytest_promptopt.gate_rule import GateRule
+from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.records import Case, CaseResult, Failure, Outcome, Split, Status
 from pytest_promptopt.reports.markdown_report import MAX_BODY, markdown
 from pytest_promptopt.reports.markdown_text import code, fenced, fit, table, words
 from pytest_promptopt.reports.session_report import interval
-from pytest_promptopt.results import Confirmation, ConfirmationVerdict, PromptCheck
+from pytest_promptopt.results import Confirmation, ConfirmationVerdict
 from pytest_promptopt.settings import GateMode
 from pytest_promptopt.statistics import wilson_interval
 from tests.injections import INJECTIONS

@@ -37,6 +37,7 @@ FLOORS = (
         "labels",
         "marked_lines",
         "partial_credit",
+        "prompt_check",
         "results",
         "tags",
         "project_dir",
