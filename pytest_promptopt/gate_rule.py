@@ -25,6 +25,7 @@ class GateRule:
     """How gates of a session decide.
 
     :param confidence: of the two-sided interval; a gate errs in half of what is left, at most.
+    :param looks: how often a gate may be looked at, with more samples each time.
     """
 
     mode: GateMode = GateMode.RATE
@@ -32,6 +33,7 @@ class GateRule:
     population: GatePopulation = GatePopulation.ANSWERS
     split: GateSplit = GateSplit.ALL
     undecided: Undecided = Undecided.FAIL
+    looks: int = 1
 
     @classmethod
     def of(cls, settings: Settings) -> GateRule:
@@ -41,7 +43,13 @@ class GateRule:
             settings.gate_population,
             settings.gate_split,
             settings.undecided,
+            len(look_sizes(settings.most_gate_samples)),
         )
+
+    @property
+    def error(self) -> float:
+        """Of the interval at each look: all of them together err as often as one alone may."""
+        return (1 - self.confidence) / self.looks
 
     def counts(self, result: CaseResult) -> bool:
         return self.split is GateSplit.ALL or result.case.split is Split.HELDOUT
@@ -49,6 +57,14 @@ class GateRule:
     def holds(self, verdict: GateVerdict) -> bool:
         undecided = verdict is GateVerdict.UNDECIDED and self.undecided is Undecided.PASS
         return undecided or verdict is GateVerdict.PASS
+
+
+def look_sizes(most: int | None) -> list[int]:
+    """How many samples a case has at each look at its gate: twice as many each time, `most` in the end."""
+    sizes, last = [1], most or 1
+    while sizes[-1] < last:
+        sizes.append(min(2 * sizes[-1], last))
+    return sizes
 
 
 #: The measured rate decides.
@@ -79,13 +95,13 @@ def decide(results: Sequence[CaseResult], least: float, rule: GateRule) -> GateD
     if rule.mode is GateMode.RATE:
         return GateDecision(GateVerdict.PASS if rate >= least - EPSILON else GateVerdict.FAIL)
     counted = [result for result in results if result.counted]
-    scores, error = _scores(counted, rule.population), 1 - rule.confidence
-    interval = scores.interval(error)
+    scores = _scores(counted, rule.population)
+    interval = scores.interval(rule.error)
     if interval.low >= least - EPSILON:
         return GateDecision(GateVerdict.PASS, interval)
     if interval.high < least - EPSILON:
         return GateDecision(GateVerdict.FAIL, interval)
-    repeats = scores.repeats_to_decide(least, error)
+    repeats = scores.repeats_to_decide(least, rule.error)
     if repeats is None:
         return GateDecision(GateVerdict.UNDECIDED, interval)
     if rule.population is GatePopulation.CASES or _never_vary(counted):

@@ -294,6 +294,15 @@ OPTIONS = (
         one_of(Undecided),
     ),
     Option(
+        "gate_samples",
+        "gate-samples",
+        "string",
+        "N",
+        "Ask the cases of an undecided gate again, up to N samples each, until it is decided (with "
+        "--promptopt-gate=interval)",
+        whole_number(2),
+    ),
+    Option(
         "gate_confidence",
         None,
         "float",

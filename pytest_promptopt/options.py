@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.option_table import OPTIONS as OPTIONS
 from pytest_promptopt.option_table import Option as Option
-from pytest_promptopt.settings import BASELINE_FILE, GIT, Mode, Settings, home_of
+from pytest_promptopt.settings import BASELINE_FILE, GIT, GateMode, Mode, Settings, home_of
 
 if TYPE_CHECKING:
     import pytest
@@ -266,6 +266,8 @@ def check_combination(config: pytest.Config, settings: Settings) -> None:
     if settings.compare is None and config.getoption("promptopt_fail_on") is not None:
         given = f"--promptopt-fail-on={settings.fail_on}"
         raise SettingsError(f"{given} is of a comparison: add --promptopt-compare, with a file or git:REF")
+    if settings.gate_samples is not None:
+        _check_gate_samples(config, settings)
     if not settings.optimizing:
         return
     mode = "--optimize" if settings.mode is Mode.OPTIMIZE else "--optimize-dry-run"
@@ -296,6 +298,25 @@ def _check_measuring(config: pytest.Config, settings: Settings) -> None:
             f"--promptopt-compare={settings.compare} runs the cases with both texts in one process; leave -n "
             "out, or add -n 0"
         )
+
+
+def _check_gate_samples(config: pytest.Config, settings: Settings) -> None:
+    asked = config.getoption("promptopt_gate_samples") is not None
+    given = f"{'--promptopt-gate-samples' if asked else 'promptopt_gate_samples'}={settings.gate_samples}"
+    if settings.most_gate_samples is None:
+        if not asked:
+            return  # in the ini file it waits for a check by intervals
+        if settings.mode is not Mode.CHECK:
+            raise SettingsError(
+                f"{given} is about a plain check; leave --optimize and --promptopt-calibrate out"
+            )
+        if settings.gate is not GateMode.INTERVAL:
+            raise SettingsError(f"{given} is for gates that may be undecided: add --promptopt-gate=interval")
+        raise SettingsError(
+            f"{given} decides no gate with promptopt_gate_population = cases: only further cases do"
+        )
+    if config.getoption("dist", "no") != "no":
+        raise SettingsError(f"{given} looks at all cases of a gate together; leave -n out, or add -n 0")
 
 
 def _check_migration(config: pytest.Config, settings: Settings) -> None:

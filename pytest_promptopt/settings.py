@@ -148,6 +148,7 @@ class Settings:
         compared.
     :param gate: what is held against a pass rate that a prompt must reach; `undecided` what becomes of a gate
         whose interval holds it.
+    :param gate_samples: how many samples a case of an undecided gate may have; None where none are added.
     :param gate_confidence: of that interval; `gate_population` what it is about, `gate_split` the cases that
         decide; `gate_partial` whether they do where the command line has only some of them run.
     :param save_baseline: the file that what was measured is written to; `compare` the file, or ``git:REF``,
@@ -190,6 +191,7 @@ class Settings:
     cache: CacheMode = CacheMode.USE
     min_pass_rate: float | None = None
     gate: GateMode = GateMode.RATE
+    gate_samples: int | None = None
     gate_confidence: float = 0.95
     gate_population: GatePopulation = GatePopulation.ANSWERS
     gate_split: GateSplit = GateSplit.ALL
@@ -238,6 +240,12 @@ class Settings:
     def measuring(self) -> bool:
         """Whether it is kept, or compared, what every case was measured with."""
         return self.save_baseline is not None or self.compare is not None
+
+    @property
+    def most_gate_samples(self) -> int | None:
+        """How many samples a case may have until its gate is decided; None where the session adds none."""
+        by_interval = self.gate is GateMode.INTERVAL and self.gate_population is GatePopulation.ANSWERS
+        return self.gate_samples if by_interval and self.mode is Mode.CHECK else None
 
     @property
     def earlier_ref(self) -> str | None:

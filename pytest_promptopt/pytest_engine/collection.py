@@ -195,8 +195,7 @@ def _join_repeats(cases: dict[pytest.Item, PromptCase]) -> None:
         case = cases[items[0]].case
         shared = replace(case, samples=case.samples * len(items))
         for number, item in enumerate(items):
-            samples = range(number * case.samples, (number + 1) * case.samples)
-            cases[item] = replace(cases[item], case=shared, samples=samples)
+            cases[item] = replace(cases[item], case=shared, repetition=number, repetitions=len(items))
 
 
 def _case(item: pytest.Item, settings: Settings, loaded: dict[Address, PromptFile]) -> PromptCase:
@@ -220,7 +219,6 @@ def _case(item: pytest.Item, settings: Settings, loaded: dict[Address, PromptFil
         files,
         parsed,
         _session_model(item, parsed, files, settings, judges=judges),
-        range(case.samples),
         settings.intercept.on,
         judge_prompt,
     )

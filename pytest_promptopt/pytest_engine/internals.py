@@ -324,6 +324,13 @@ def terminal_stream(reporter: pytest.TerminalReporter) -> TextIO:
     return reporter._tw._file
 
 
+def write_line(config: pytest.Config, line: str) -> None:
+    """Write a line above the progress, unless pytest is to be quiet."""
+    reporter: pytest.TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and reporter.verbosity >= 0:
+        reporter.write_line(line)
+
+
 def write_to_junit(config: pytest.Config, report: pytest.TestReport, text: str) -> None:
     """Write `text` as what a test case of the JUnit report has printed; nowhere without such a report."""
     junit: Any = config.stash.get(_xml_key, None)

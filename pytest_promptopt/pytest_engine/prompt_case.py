@@ -34,14 +34,21 @@ class PromptCase:
     mark: Mark
     #: Of the settings; marks and prompt files may name others.
     model: str | None
-    #: The samples that its item runs: all of the case, unless several items repeat one.
-    samples: range
     #: Whether requests that its code makes by itself are handled.
     intercepts: bool = False
     #: The name of the judge's prompt when it is among its prompts; empty otherwise.
     judge_prompt: str = ""
     #: Whether that judges answers of other cases, too.
     judges_others: bool = False
+    #: Which of the items that repeat one case this is, and how many there are.
+    repetition: int = 0
+    repetitions: int = 1
+
+    @property
+    def samples(self) -> range:
+        """The samples that its item runs: all of the case, unless several items repeat one."""
+        each = self.case.samples // self.repetitions
+        return range(self.repetition * each, (self.repetition + 1) * each)
 
     @property
     def judges(self) -> bool:

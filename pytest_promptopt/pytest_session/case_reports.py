@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
 import pytest
@@ -21,6 +21,9 @@ from pytest_promptopt.records import EPSILON, CaseResult, Outcome, Split, Status
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import cut_middle, printable
 from pytest_promptopt.user_frames import leave_out_libraries
+
+#: The property of a case in JUnit's report.
+MODEL_PROPERTY = "promptopt.model"
 
 #: Characters of an answer that stand under a failing test.
 MAX_ANSWER = 2_000
@@ -105,6 +108,13 @@ def marked_rates(cases: Iterable[PromptCase]) -> list[tuple[str, Threshold]]:
         if case.mark.min_pass_rate is not None
         for prompt in case.case.prompts
     ]
+
+
+def name_models(cases: Mapping[pytest.Item, PromptCase]) -> None:
+    """Have reports name the model of each case, where the same case runs with several."""
+    for item, case in cases.items():
+        if case.case.pair:
+            item.user_properties.append((MODEL_PROPERTY, ", ".join(dict.fromkeys(case.case.models))))
 
 
 def reported_sample(case: PromptCase, outcomes: Sequence[Outcome]) -> int:

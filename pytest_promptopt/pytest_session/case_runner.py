@@ -25,7 +25,13 @@ from pytest_promptopt.pytest_engine.suspended_tests import ends_plainly, is_asyn
 from pytest_promptopt.pytest_engine.suspending_engine import CaseRun, SuspendingEngine
 from pytest_promptopt.pytest_engine.threaded_bodies import end_of
 from pytest_promptopt.pytest_session import header
-from pytest_promptopt.pytest_session.case_reports import CaseReports, marked_rates, reported_sample
+from pytest_promptopt.pytest_session.case_reports import (
+    CaseReports,
+    marked_rates,
+    name_models,
+    reported_sample,
+)
+from pytest_promptopt.pytest_session.gate_samples import GateSamples
 from pytest_promptopt.pytest_session.interception_session import Interception
 from pytest_promptopt.pytest_session.partial_runs import partial_prompts
 from pytest_promptopt.pytest_session.session_calls import SessionCalls
@@ -48,10 +54,6 @@ if TYPE_CHECKING:
     from pytest_promptopt.replay.judge_calls import CaseJudge
 
 
-#: The property of a case in JUnit's report.
-MODEL_PROPERTY = "promptopt.model"
-
-
 class CaseRunner:
     """Holds every run of a prompt case until it needs no unknown answer, then lets it be seen."""
 
@@ -64,7 +66,7 @@ class CaseRunner:
         collected = collect_prompt_cases(session.items, settings)
         self.cases = collected.cases
         self._problems = collected.problems
-        self._tell_models()
+        name_models(self.cases)
         self._take_in_references(settings)
         self._marked = marked_rates(self.cases.values())
         self._deselected = deselected
@@ -132,12 +134,6 @@ class CaseRunner:
     def _left_out(self) -> Collection[PromptCase]:
         """Of the collected cases those that the session does not run."""
         return collect_prompt_cases(self._deselected, self.settings).cases.values()
-
-    def _tell_models(self) -> None:
-        """Have reports name the model of each case, where the same case runs with several."""
-        for item, case in self.cases.items():
-            if case.case.pair:
-                item.user_properties.append((MODEL_PROPERTY, ", ".join(dict.fromkeys(case.case.models))))
 
     def _note(self, text: str) -> None:
         if text not in self.notes:
@@ -242,8 +238,11 @@ class CaseRunner:
                 self._server.serve(self, collected=collected)
             elif self.settings.optimizing and collected:
                 self._run_optimization()
-            elif self.earlier is not None and collected and not session.config.option.collectonly:
-                self.earlier.answer(self.engine, self._note)
+            elif collected and not session.config.option.collectonly:
+                gates = GateSamples(self.cases, self._marked, self._partial.keys(), self.settings)
+                gates.take(self.engine, partial(internals.write_line, session.config), self._note)
+                if self.earlier is not None:
+                    self.earlier.answer(self.engine, self._note)
             return (yield)
 
     def _run_optimization(self) -> None:

@@ -146,10 +146,8 @@ class DistributedSession:
         for path in told["conftests"]:
             internals.load_conftest(self._config, root / path)
         self._cases = CaseTable(described(told["cases"], root))
-        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None and reporter.verbosity >= 0:
-            for line in told["header"]:
-                reporter.write_line(line)
+        for line in told["header"]:
+            internals.write_line(self._config, line)
 
     def _decided(self) -> dict[str, Any]:
         """What pytest's own loop has to know on the workers."""

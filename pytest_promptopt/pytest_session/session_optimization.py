@@ -54,19 +54,12 @@ class OptimizationRun(OptimizationDriver[K, C]):
     def _heldout_advice(self) -> str:
         return "leave some tests without @pytest.mark.heldout, or set promptopt_split = 60/20/20"
 
-    @property
-    def _reporter(self) -> pytest.TerminalReporter | None:
-        reporter: pytest.TerminalReporter | None
-        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
-        return reporter
-
     def _say(self, line: str) -> None:
-        """Write a line above the progress, unless pytest is to be quiet."""
-        if self._reporter is not None and self._reporter.verbosity >= 0:
-            self._reporter.write_line(line)
+        internals.write_line(self._config, line)
 
     def _open_progress(self) -> Progress:
-        reporter = self._reporter
+        reporter: pytest.TerminalReporter | None
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if reporter is None or reporter.verbosity < -1:
             return SilentProgress()
         stream = internals.terminal_stream(reporter)

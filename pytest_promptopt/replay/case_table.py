@@ -76,6 +76,12 @@ class CaseTable(Mapping[K, S]):
             if calls.get(case.case.id, 0) > case.case.calls_per_run:
                 self._put(item, case=replace(case.case, seen_calls=calls[case.case.id]))
 
+    def give_samples(self, samples: Mapping[str, int]) -> None:
+        """Have cases, by their ids, run so many samples each."""
+        for item, case in self._cases.items():
+            if (count := samples.get(case.case.id)) is not None:
+                self._put(item, case=replace(case.case, samples=count))
+
     def share_strictest_split(self, members: Collection[K]) -> None:
         """Give all `members`, and what repeats them, the strictest split among them."""
         strictest = max((self._cases[item].case.split for item in members), key=lambda each: each.strictness)

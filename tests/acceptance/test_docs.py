@@ -128,7 +128,8 @@ def test_ci_runs_the_command_of_the_tests() -> None:
     script = (ROOT / ".ci/run").read_text(encoding="utf-8")
     installed = re.search(r'^python -m pip install --quiet "(\.\[.*\])"$', script, re.MULTILINE)
     assert words[-4:] == ["-m", "pytest", "-n", "auto"]
-    assert installed and extras(requirement) | {"docs"} == extras(installed[1])
+    assert installed
+    assert extras(requirement) | {"docs"} == extras(installed[1])
     assert "\npython -m pytest -n auto\n" in script
 
 

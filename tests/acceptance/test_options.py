@@ -41,6 +41,7 @@ WRONG = {
     "gate_confidence": ("0.4", "a confidence from 0.5 to below 1"),
     "gate_population": ("prompts", "answers, cases"),
     "gate_split": ("train", "all, heldout"),
+    "gate_samples": ("1", "a whole number from 2"),
     "gate_partial": ("yes", "on or off"),
     "fail_on": ("all", "not one of significant, any"),
     "compare_margin": ("-0.5", "a number of points from 0, such as 0.5"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from pytest_promptopt.gate_rule import GateRule, GateVerdict, decide
+from pytest_promptopt.gate_rule import GateRule, GateVerdict, decide, look_sizes
 from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
 from pytest_promptopt.settings import GateMode, GatePopulation, Undecided
 
@@ -47,6 +49,20 @@ def test_an_undecided_gate_says_how_many_samples_would_do() -> None:
         GateVerdict.PASS
     )
     assert found.cases is None
+
+
+@pytest.mark.parametrize(("most", "sizes"), [(None, [1]), (2, [1, 2]), (6, [1, 2, 4, 6]), (8, [1, 2, 4, 8])])
+def test_each_look_has_twice_the_samples(most: int | None, sizes: list[int]) -> None:
+    assert look_sizes(most) == sizes
+
+
+def test_a_gate_that_may_be_looked_at_again_asks_more_of_each_look() -> None:
+    once, often = BY_INTERVAL, replace(BY_INTERVAL, looks=4)
+    one, four = (decide(cases(90, 10), 0.85, rule).interval for rule in (once, often))
+    assert one is not None
+    assert four is not None
+    assert (four.low < one.low, four.high > one.high) == (True, True)
+    assert often.error * 4 == pytest.approx(1 - often.confidence)
 
 
 def test_where_no_answer_ever_varied_more_cases_are_needed() -> None:
