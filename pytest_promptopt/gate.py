@@ -1,26 +1,18 @@
-"""The gate: which pass rate each prompt must reach, and whether it does."""
+"""The gate: what was measured of each prompt, beside what it must reach."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.gate_rule import BY_RATE, GateRule
 from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.records import CaseResult
+from pytest_promptopt.thresholds import Thresholds
 
 _RATE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(?P<percent>%)?", re.ASCII)
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """The least pass rate of a prompt, and who asks for it: ``file:line`` of a mark or the option's name."""
-
-    rate: float
-    where: str
 
 
 def parse_rate(value: object, *, name: str) -> float:
@@ -46,31 +38,9 @@ def _number(value: object) -> float | None:
     return float(match["number"]) / (100 if match["percent"] else 1)
 
 
-def thresholds(
-    prompts: Iterable[str], marked: Iterable[tuple[str, Threshold]], *, default: Threshold | None = None
-) -> dict[str, Threshold]:
-    """The threshold of each prompt that has one; a mark beats `default`, which is the option's.
-
-    :param marked: (prompt, threshold) for every ``min_pass_rate`` of a mark; equal ones may repeat.
-    :raises SettingsError: when two marks ask different rates of one prompt; names both lines.
-    """
-    found: dict[str, Threshold] = {}
-    for prompt, threshold in marked:
-        first = found.setdefault(prompt, threshold)
-        if first.rate != threshold.rate:
-            raise SettingsError(
-                f"{prompt}: two different min_pass_rate: {first.rate:g} at {first.where} and "
-                f"{threshold.rate:g} at {threshold.where}; a prompt has one, write it once"
-            )
-    if default is not None:
-        for prompt in prompts:
-            found.setdefault(prompt, default)
-    return found
-
-
 def check_prompts(
     results: Mapping[str, Sequence[CaseResult]],
-    thresholds: Mapping[str, Threshold],
+    thresholds: Mapping[str, Thresholds],
     rule: GateRule = BY_RATE,
     models: tuple[str, ...] = (),
 ) -> tuple[PromptCheck, ...]:
@@ -85,8 +55,7 @@ def check_prompts(
         PromptCheck.of(
             prompt,
             tuple(cases),
-            None if (asked := thresholds.get(prompt)) is None else asked.rate,
-            "" if asked is None else asked.where,
+            thresholds.get(prompt, {}),
             rule,
             models,
         )

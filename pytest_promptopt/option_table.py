@@ -277,6 +277,22 @@ OPTIONS = (
         pass_rate,
     ),
     Option(
+        "max_cost_per_case",
+        "max-cost-per-case",
+        "float",
+        "USD",
+        "Gate: a case of each prompt may cost so much on average, with whatever its answers cost when paid",
+        money,
+    ),
+    Option(
+        "p95_latency",
+        "p95-latency",
+        "string",
+        "TIME",
+        "Gate: 95 of 100 answers to each prompt must come within this time, e.g. 2s",
+        seconds,
+    ),
+    Option(
         "gate",
         "gate",
         "string",

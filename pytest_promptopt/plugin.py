@@ -36,9 +36,9 @@ settings_key = pytest.StashKey[Settings]()
 deselected_key = pytest.StashKey[list[pytest.Item]]()
 
 MARKERS = (
-    "prompt(path, *, model=None, samples=1, min_case_rate=1.0, min_pass_rate=None, replay=True, "
-    "freeze=False, **model_parameters): the prompt file that this test checks; stage=path for each stage of "
-    "a pipeline",
+    "prompt(path, *, model=None, samples=1, min_case_rate=1.0, min_pass_rate=None, max_cost_per_case=None, "
+    "p95_latency=None, replay=True, freeze=False, **model_parameters): the prompt file that this test "
+    "checks; stage=path for each stage of a pipeline",
     "validation: a case that chooses among improvements; the optimizer sees of it only patterns",
     "judge_labels(path, ..., criterion=None): files of labelled answers that a judge is tested by; a test "
     "with the argument `label` has a case for each",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from pytest_promptopt.gate_rule import BY_RATE, GateDecision, GateRule, GateVerdict, decide
 from pytest_promptopt.records import CaseResult, pass_rate
 from pytest_promptopt.statistics import effective_cases, wilson_interval
+from pytest_promptopt.thresholds import GateName, LimitGate, Thresholds, limit_gates
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,7 @@ class PromptCheck:
     failing: int
     errored: int
     results: tuple[CaseResult, ...]
-    min_pass_rate: float | None = None
-    where: str = ""
+    thresholds: Thresholds = field(default_factory=dict)
     rule: GateRule = BY_RATE
     models: tuple[str, ...] = ()
 
@@ -36,8 +36,7 @@ class PromptCheck:
         cls,
         prompt: str,
         results: tuple[CaseResult, ...],
-        min_pass_rate: float | None = None,
-        where: str = "",
+        thresholds: Thresholds | None = None,
         rule: GateRule = BY_RATE,
         models: tuple[str, ...] = (),
     ) -> PromptCheck:
@@ -50,11 +49,22 @@ class PromptCheck:
             failing=sum(result.failing is not None for result in results),
             errored=errored,
             results=results,
-            min_pass_rate=min_pass_rate,
-            where=where,
+            thresholds=thresholds or {},
             rule=rule,
             models=models,
         )
+
+    @property
+    def min_pass_rate(self) -> float | None:
+        """The pass rate that it must reach; None without a gate."""
+        asked = self.thresholds.get(GateName.PASS_RATE)
+        return None if asked is None else asked.value
+
+    @property
+    def where(self) -> str:
+        """Who asks for that pass rate."""
+        asked = self.thresholds.get(GateName.PASS_RATE)
+        return "" if asked is None else asked.where
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -88,8 +98,7 @@ class PromptCheck:
         }
 
     def _part(self, results: Iterable[CaseResult]) -> PromptCheck:
-        gate = self.min_pass_rate, self.where, self.rule
-        return PromptCheck.of(self.prompt, tuple(results), *gate, self.models)
+        return PromptCheck.of(self.prompt, tuple(results), self.thresholds, self.rule, self.models)
 
     @cached_property
     def decision(self) -> GateDecision | None:
@@ -112,7 +121,25 @@ class PromptCheck:
         """
         return None if self.verdict is None else self.rule.holds(self.verdict)
 
+    @cached_property
+    def limits(self) -> tuple[LimitGate, ...]:
+        """What was measured beside each limit of cost and latency, with each of several models."""
+        parts = self.by_model
+        each = parts.items() if len(parts) > 1 else [(None, self)]
+        return tuple(
+            gate
+            for model, part in each
+            for gate in limit_gates(self.prompt, part.results, self.thresholds, model)
+        )
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether its gate holds and its limits are kept; None where nothing of the kind decides."""
+        rate = [] if self.held is None else [self.held]
+        made = [*rate, *(limit.held for limit in self.limits)]
+        return all(made) if made else None
+
 
 def all_gates_hold(checks: Iterable[PromptCheck]) -> bool:
-    """Whether every threshold holds; True when there is none."""
-    return all(check.held is not False for check in checks)
+    """Whether every threshold is reached and every limit kept; True when there is none."""
+    return all(check.passed is not False for check in checks)

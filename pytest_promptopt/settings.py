@@ -146,6 +146,8 @@ class Settings:
     :param examples: how many training cases may stand in a prompt as examples at most; 0 for none.
     :param embedding_model: whose vectors of two texts say how similar they are; `NO_MODEL` has their letters
         compared.
+    :param max_cost_per_case: US dollars that a run of a case may cost on average; `p95_latency` the seconds
+        within which 95 of 100 answers must come.
     :param gate: what is held against a pass rate that a prompt must reach; `undecided` what becomes of a gate
         whose interval holds it.
     :param gate_samples: how many samples a case of an undecided gate may have; None where none are added.
@@ -190,6 +192,8 @@ class Settings:
     no_regressions: bool = False
     cache: CacheMode = CacheMode.USE
     min_pass_rate: float | None = None
+    max_cost_per_case: float | None = None
+    p95_latency: float | None = None
     gate: GateMode = GateMode.RATE
     gate_samples: int | None = None
     gate_confidence: float = 0.95

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_promptopt.failures import Category, FailedCase, Feedback
-from pytest_promptopt.gate import Threshold, check_prompts
+from pytest_promptopt.gate import check_prompts
 from pytest_promptopt.records import Case, CaseResult, Failure, FlakyCase, Outcome, Role, Spend, Split, Status
 from pytest_promptopt.reports.session_report import SessionReport
 from pytest_promptopt.results import (
@@ -20,6 +20,7 @@ from pytest_promptopt.results import (
     SplitScore,
 )
 from pytest_promptopt.settings import Mode, Settings
+from pytest_promptopt.thresholds import GateName, Threshold
 
 ROUTE = "prompts/route.md"
 
@@ -42,7 +43,7 @@ CHECKS = check_prompts(
             case("errors", ERRORED),
         ]
     },
-    {ROUTE: Threshold(0.9, "test_route.py:3")},
+    {ROUTE: {GateName.PASS_RATE: Threshold(0.9, "test_route.py:3")}},
 )
 FEEDBACKS = {
     ROUTE: Feedback(

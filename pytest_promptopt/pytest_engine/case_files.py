@@ -150,7 +150,7 @@ def _test_function(suite: Suite, prompt: str, cases: Sequence[FileCase]) -> Call
     given: dict[str, Any] = {
         "model": suite.model,
         "samples": suite.samples,
-        "min_pass_rate": suite.min_pass_rate,
+        **{name.value: value for name, value in suite.thresholds.items()},
         "template": suite.template or None,
         **suite.parameters,
     }

@@ -23,11 +23,13 @@ from pytest_promptopt.prompts.frontmatter import (
 from pytest_promptopt.prompts.sources import looks_like_source
 from pytest_promptopt.records import LENGTH_NAMES
 from pytest_promptopt.replay.case_requests import is_json
+from pytest_promptopt.thresholds import GateName
 
 MARK = "prompt"
 SIGNATURE = (
-    "@pytest.mark.prompt(path, *, model=None, samples=1, min_case_rate=1.0, min_pass_rate=None, replay=True, "
-    "freeze=False, template=None, **model_parameters), or stage=path for each stage of a pipeline"
+    "@pytest.mark.prompt(path, *, model=None, samples=1, min_case_rate=1.0, min_pass_rate=None, "
+    "max_cost_per_case=None, p95_latency=None, replay=True, freeze=False, template=None, "
+    "**model_parameters), or stage=path for each stage of a pipeline"
 )
 
 
@@ -46,7 +48,7 @@ class Mark:
     model: str | None
     samples: int | None
     min_case_rate: float
-    min_pass_rate: float | None
+    thresholds: Mapping[GateName, float]
     replay: bool
     freeze: frozenset[str]
     template: Mapping[str, str]
@@ -78,7 +80,7 @@ class Mark:
             model=given.pop("model", None),
             samples=given.pop("samples", None),
             min_case_rate=float(given.pop("min_case_rate", 1.0)),
-            min_pass_rate=given.pop("min_pass_rate", None),
+            thresholds={name: value for name in GateName if (value := given.pop(name, None)) is not None},
             replay=given.pop("replay", True),
             freeze=_frozen(given.pop("freeze", False), paths, where),
             template=_templates(given.pop("template", None), paths, where),
@@ -168,8 +170,12 @@ def _is_rate(value: object) -> bool:
     return _is_number(value) and value <= 1  # type: ignore[operator]
 
 
+def _is_positive(value: object) -> bool:
+    return _is_number(value) and value > 0  # type: ignore[operator]
+
+
 #: Arguments that are no parameter of a model: a name that is nearly one of them is a typing error.
-_OWN = ("samples", "min_case_rate", "min_pass_rate", "replay", "freeze", "template")
+_OWN = ("samples", "min_case_rate", *GateName, "replay", "freeze", "template")
 
 Accepted = tuple[str, Callable[[Any], bool]]
 
@@ -177,7 +183,9 @@ _ARGUMENTS: Mapping[str, Accepted] = {
     "model": (f"the name of a model; {FORMS}", _is_model),
     "samples": ("a whole number from 1", _is_whole),
     "min_case_rate": ("a number from 0 to 1", _is_rate),
-    "min_pass_rate": ("a number from 0 to 1", lambda value: value is None or _is_rate(value)),
+    GateName.PASS_RATE: ("a number from 0 to 1", lambda value: value is None or _is_rate(value)),
+    GateName.COST: ("a number of US dollars above 0", lambda value: value is None or _is_positive(value)),
+    GateName.LATENCY: ("a number of seconds above 0", lambda value: value is None or _is_positive(value)),
     "replay": ("True or False", lambda value: isinstance(value, bool)),
     "freeze": (
         "True, False or the names of stages that are never rewritten",

@@ -67,12 +67,11 @@ def tell_junit(
 
 def _failing(checks: Iterable[PromptCheck], unwritten: Iterable[str]) -> Iterator[tuple[str, str, str]]:
     for check in checks:
-        if check.held is False:
+        if check.passed is False:
             from pytest_promptopt.reports.check_report import gate_verdicts
 
             for gate in gate_verdicts(check):
-                if gate.part.held is False:
-                    name = "gate" if gate.model is None else f"gate[{gate.model or 'no model'}]"
-                    yield check.prompt, name, gate.line.text
+                if gate.held is False:
+                    yield check.prompt, gate.name, gate.line.text
     for prompt in unwritten:
         yield prompt, "write", "a better text could not be put into the file; see the terminal's report"

@@ -9,7 +9,6 @@ import pytest
 
 from pytest_promptopt.baselines.measured import digest
 from pytest_promptopt.errors import ErrorKind, ModelError, NoModelError
-from pytest_promptopt.gate import Threshold
 from pytest_promptopt.pytest_engine.buffered_run import BufferedRun
 from pytest_promptopt.pytest_engine.outcomes import outcome_of
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
@@ -20,6 +19,7 @@ from pytest_promptopt.pytest_session import report_payload
 from pytest_promptopt.records import EPSILON, CaseResult, Outcome, Split, Status
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import cut_middle, printable
+from pytest_promptopt.thresholds import Marked, Threshold
 from pytest_promptopt.user_frames import leave_out_libraries
 
 #: The property of a case in JUnit's report.
@@ -100,12 +100,12 @@ class CaseReports:
         return refused and self._settings.optimizing and (new or run.case.case.split is Split.HELDOUT)
 
 
-def marked_rates(cases: Iterable[PromptCase]) -> list[tuple[str, Threshold]]:
-    """The pass rates that marks ask of prompts."""
+def marked_thresholds(cases: Iterable[PromptCase]) -> list[Marked]:
+    """What marks ask of prompts."""
     return [
-        (prompt, Threshold(case.mark.min_pass_rate, case.case.where))
+        (prompt, name, Threshold(value, case.case.where))
         for case in cases
-        if case.mark.min_pass_rate is not None
+        for name, value in case.mark.thresholds.items()
         for prompt in case.case.prompts
     ]
 

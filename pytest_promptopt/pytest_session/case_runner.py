@@ -13,7 +13,6 @@ import pytest
 from pytest_promptopt.assertions.judge_criteria import JUDGE
 from pytest_promptopt.assertions.operand_capture import Operands, failure_of
 from pytest_promptopt.errors import ModelError, SettingsError
-from pytest_promptopt.gate import thresholds
 from pytest_promptopt.models.client import PaidCall
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.buffered_run import BufferedRun
@@ -27,7 +26,7 @@ from pytest_promptopt.pytest_engine.threaded_bodies import end_of
 from pytest_promptopt.pytest_session import header
 from pytest_promptopt.pytest_session.case_reports import (
     CaseReports,
-    marked_rates,
+    marked_thresholds,
     name_models,
     reported_sample,
 )
@@ -45,6 +44,7 @@ from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.suites.similar_check import comparing_with
 from pytest_promptopt.text import escape_controls
+from pytest_promptopt.thresholds import GateName, thresholds, thresholds_of
 
 if TYPE_CHECKING:
     from pytest_promptopt.pytest_session.earlier_texts import EarlierTexts
@@ -68,11 +68,11 @@ class CaseRunner:
         self._problems = collected.problems
         name_models(self.cases)
         self._take_in_references(settings)
-        self._marked = marked_rates(self.cases.values())
+        self._marked = marked_thresholds(self.cases.values())
         self._deselected = deselected
         self._partial = self._find_partial()
-        marked = frozenset(prompt for prompt, _ in self._marked)
-        self._reports = CaseReports(settings, gated=marked, partial=self._partial.keys())
+        rated = frozenset(prompt for prompt, name, _ in self._marked if name is GateName.PASS_RATE)
+        self._reports = CaseReports(settings, gated=rated, partial=self._partial.keys())
         self.notes: list[str] = []
         files = {file.name: file for case in self.cases.values() for file in case.files.values()}
         for hint in (hint for file in files.values() for hint in file.hints):
@@ -125,7 +125,7 @@ class CaseRunner:
 
     def _find_partial(self) -> dict[str, str]:
         """Prompts whose gate is not decided, and why."""
-        gated = self._marked or self.settings.min_pass_rate is not None
+        gated = self._marked or thresholds_of(self.settings)
         if not gated or self.settings.gate_partial:
             return {}
         return partial_prompts(self.session.config, self.cases.values(), self._left_out)
@@ -239,8 +239,9 @@ class CaseRunner:
             elif self.settings.optimizing and collected:
                 self._run_optimization()
             elif collected and not session.config.option.collectonly:
-                gates = GateSamples(self.cases, self._marked, self._partial.keys(), self.settings)
-                gates.take(self.engine, partial(internals.write_line, session.config), self._note)
+                if self.settings.most_gate_samples is not None:
+                    gates = GateSamples(self.cases, self._marked, self._partial.keys(), self.settings)
+                    gates.take(self.engine, partial(internals.write_line, session.config), self._note)
                 if self.earlier is not None:
                     self.earlier.answer(self.engine, self._note)
             return (yield)

@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any
 
 from pytest_promptopt.driver.case_engine import CaseEngine
-from pytest_promptopt.gate import Threshold, check_prompts, thresholds
+from pytest_promptopt.gate import check_prompts
 from pytest_promptopt.gate_rule import GateRule, GateVerdict, look_sizes
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.prompt_check import PromptCheck
@@ -17,6 +17,7 @@ from pytest_promptopt.records import CaseResult
 from pytest_promptopt.replay.case_table import CaseTable
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import plural
+from pytest_promptopt.thresholds import GateName, Marked, thresholds, thresholds_of
 
 
 class GateSamples:
@@ -25,29 +26,28 @@ class GateSamples:
     def __init__(
         self,
         cases: CaseTable[Any, PromptCase],
-        marked: Sequence[tuple[str, Threshold]],
+        marked: Sequence[Marked],
         partial: Set[str],
         settings: Settings,
     ) -> None:
-        """:param marked: the pass rates that marks ask; `partial`: prompts whose gate is not decided."""
+        """:param marked: what marks ask of prompts; `partial`: prompts whose gate is not decided."""
         self._cases = cases
         self._settings = settings
         self._rule = GateRule.of(settings)
-        least = settings.min_pass_rate
-        default = None if least is None else Threshold(least, "--promptopt-min-pass-rate")
         prompts = {prompt for case in cases.values() for prompt in case.case.prompts}
-        found = thresholds(sorted(prompts), marked, default=default)
-        self._thresholds = {prompt: found[prompt] for prompt in found if prompt not in partial}
+        found = thresholds(sorted(prompts), marked, thresholds_of(settings))
+        self._thresholds = {
+            prompt: asked
+            for prompt, asked in found.items()
+            if GateName.PASS_RATE in asked and prompt not in partial
+        }
         self._results: dict[str, CaseResult] = {}
 
     def take(self, engine: CaseEngine[Any], tell: Callable[[str], None], note: Callable[[str], None]) -> None:
-        """Ask until every gate is decided, or its cases have all samples that they may have; nothing where
-        none are to be added.
+        """Ask until every gate is decided, or its cases have all the samples that they may have.
 
         :param tell: told at once when cases are asked again; `note` what the summary has to say.
         """
-        if self._settings.most_gate_samples is None:
-            return
         wanted = {
             case.id for case in self._cases.distinct if not self._thresholds.keys().isdisjoint(case.prompts)
         }

@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.gate import Threshold, check_prompts, thresholds
+from pytest_promptopt.gate import check_prompts
 from pytest_promptopt.gate_rule import GateRule
 from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.pytest_engine.outcomes import from_json, to_json
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.pytest_engine.report_data import read_data
 from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
+from pytest_promptopt.settings import Settings
+from pytest_promptopt.thresholds import GateName, Marked, Threshold, thresholds, thresholds_of
 
 
 def payload(
@@ -27,7 +29,7 @@ def payload(
         "case": vars(case.case),
         "outcomes": [to_json(outcome) for outcome in outcomes],
         "status": status.value,
-        "min_pass_rate": case.mark.min_pass_rate,
+        "thresholds": {name.value: value for name, value in case.mark.thresholds.items()},
         "tolerated": tolerated,
         "inputs": inputs,
     }
@@ -40,7 +42,7 @@ class ReportTotals:
         self._cases: dict[str, Case] = {}
         #: By case and by item: several items may be samples of one case, and one may be reported again.
         self._outcomes: dict[str, dict[str, tuple[Outcome, ...]]] = {}
-        self._thresholds: list[tuple[str, Threshold]] = []
+        self._marked: list[Marked] = []
         self._from_cache: set[str] = set()
         #: By case, what stands for its inputs.
         self.inputs: dict[str, str] = {}
@@ -64,8 +66,8 @@ class ReportTotals:
         calls = (call for outcome in outcomes for call in outcome.all_calls)
         self._from_cache.update(call.key for call in calls if call.cached)
         for prompt in case.prompts:
-            if data["min_pass_rate"] is not None:
-                self._thresholds.append((prompt, Threshold(data["min_pass_rate"], case.where)))
+            for name, value in data["thresholds"].items():
+                self._marked.append((prompt, GateName(name), Threshold(value, case.where)))
 
     @property
     def results(self) -> dict[str, list[CaseResult]]:
@@ -84,14 +86,8 @@ class ReportTotals:
         """
         return len(self._from_cache - paid)
 
-    def checks(
-        self, default: float | None, rule: GateRule, models: tuple[str, ...] = ()
-    ) -> tuple[PromptCheck, ...]:
-        """What was measured for each prompt. Raises `SettingsError` on two thresholds for one prompt.
-
-        :param models: those that come first where several answer.
-        """
-        option = None if default is None else Threshold(default, "--promptopt-min-pass-rate")
+    def checks(self, settings: Settings) -> tuple[PromptCheck, ...]:
+        """What was measured for each prompt. Raises `SettingsError` on two thresholds for one prompt."""
         results = self.results
-        limits = thresholds(results, self._thresholds, default=option)
-        return check_prompts(results, limits, rule, models)
+        asked = thresholds(results, self._marked, thresholds_of(settings))
+        return check_prompts(results, asked, GateRule.of(settings), settings.models)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_promptopt.errors import PromptoptError, SettingsError
-from pytest_promptopt.gate_rule import GateRule
 from pytest_promptopt.prompt_check import PromptCheck, all_gates_hold
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine import internals
@@ -109,8 +108,7 @@ class Summary:
         self.note(self._use.sentences())
         self.note(f"{plural(n, 'case')} not answered: {reason}" for reason, n in self._lost.items())
         try:
-            rule, models = GateRule.of(self._settings), self._settings.models
-            checks = self._tally.checks(self._settings.min_pass_rate, rule, models)
+            checks = self._tally.checks(self._settings)
         except SettingsError as error:  # under xdist only the workers have seen the marks
             self._notes.append(str(error))
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
@@ -146,12 +144,12 @@ class Summary:
 
     def _without_undecidable_gate(self, check: PromptCheck) -> PromptCheck:
         part = self._partial.get(check.prompt)
-        if part is None or check.min_pass_rate is None:
+        if part is None or not check.thresholds:
             return check
         self.note(
             [f"gate of {check.prompt} not decided: {part}; --promptopt-gate-partial=on decides it by these"]
         )
-        return replace(check, min_pass_rate=None)
+        return replace(check, thresholds={})
 
     @property
     def _run(self) -> RunResult | None:
@@ -203,7 +201,7 @@ class Summary:
             if self._baseline is not None:
                 self._baseline.show(reporter, width)
         self._show_calls(reporter)
-        if any(check.min_pass_rate is not None for check in self._checks):
+        if any(check.thresholds for check in self._checks):
             from pytest_promptopt.reports.check_report import gate_lines
 
             for line in gate_lines(self._checks):

@@ -26,9 +26,10 @@ from pytest_promptopt.reports.lines import (
     headed,
     passed_samples,
 )
-from pytest_promptopt.reports.wording import percent, table
+from pytest_promptopt.reports.wording import percent, small_dollars, table
 from pytest_promptopt.settings import GateSplit
 from pytest_promptopt.text import excerpt, plural, printable
+from pytest_promptopt.thresholds import GateName, LimitGate
 
 if TYPE_CHECKING:
     from pytest_promptopt.failures import Category, FailedCase, Feedback
@@ -189,26 +190,31 @@ def _errored(check: PromptCheck) -> Iterator[Line]:
 class GateLine:
     """What one gate says.
 
-    :param model: who has to reach it; None where the prompt has one gate for all its cases.
-    :param part: the cases that decide it.
+    :param name: of the gate, with the model in brackets where each of several has one: ``gate[demo]``.
+    :param held: None where nothing was decided.
+    :param where: who asks for it: ``file:line``, or an option.
+    :param errored: the ids of its cases that have no usable answer.
     """
 
-    model: str | None
-    part: PromptCheck
+    name: str
+    held: bool | None
     line: Line
+    where: str
+    errored: tuple[str, ...] = ()
 
 
 def gate_verdicts(check: PromptCheck) -> list[GateLine]:
-    """One for a prompt that has a threshold, or for each model where several answer it."""
-    if check.min_pass_rate is None:
-        return []
-    found, parts = [], check.by_gate
-    for model, part in parts.items():
-        of_model = model if len(parts) > 1 else None
-        name = printable(check.prompt)
-        if of_model is not None:
-            name += f" with {printable(of_model) or 'no model named'}"
-        found.append(GateLine(of_model, part, _gate_line(part, check.min_pass_rate, name)))
+    """What a prompt must reach or keep; one of each for each model where several answer it."""
+    found = []
+    if check.min_pass_rate is not None:
+        for model, part in check.by_gate.items():
+            of_model = model if len(check.by_gate) > 1 else None
+            line = _gate_line(part, check.min_pass_rate, _subject(check, of_model))
+            errored = tuple(result.case.id for result in part.results if result.errored)
+            found.append(GateLine(_named("gate", of_model), part.held, line, check.where, errored))
+    for limit in check.limits:
+        line = _limit_line(limit, _subject(check, limit.model))
+        found.append(GateLine(_named(limit.name, limit.model), limit.held, line, limit.limit.where))
     return found
 
 
@@ -217,9 +223,52 @@ def gate_lines(checks: Iterable[PromptCheck]) -> list[Line]:
     lines: list[Line] = []
     for verdict in (verdict for check in checks for verdict in gate_verdicts(check)):
         lines.append(verdict.line)
-        errored = [r.case.id for r in verdict.part.results if r.errored]
-        lines.extend(Line(f"      errored: {example}", WARN) for example in example_cases(errored))
+        examples = example_cases(list(verdict.errored))
+        lines.extend(Line(f"      errored: {example}", WARN) for example in examples)
     return lines
+
+
+def _subject(check: PromptCheck, model: str | None) -> str:
+    name = printable(check.prompt)
+    return name if model is None else f"{name} with {printable(model) or 'no model named'}"
+
+
+def _named(gate: str, model: str | None) -> str:
+    return gate if model is None else f"{gate}[{model or 'no model'}]"
+
+
+def limit_words(check: PromptCheck) -> dict[str, bool]:
+    """Each limit of a prompt in words, and whether all models keep it."""
+    found: dict[str, bool] = {}
+    for limit in check.limits:
+        word = _limit_word(limit)
+        found[word] = found.get(word, True) and limit.held
+    return found
+
+
+def _limit_word(limit: LimitGate) -> str:
+    """``at most $0.00200 a case``."""
+    if limit.name is GateName.COST:
+        return f"at most {small_dollars(limit.limit.value)} a case"
+    return f"at most {limit.limit.value:.3g}s for 95% of its answers"
+
+
+def _limit_line(limit: LimitGate, name: str) -> Line:
+    of = f"{plural(limit.runs, 'run')} of its cases"
+    if limit.measured is not None:
+        costs = limit.name is GateName.COST
+        what = f"{small_dollars(limit.measured)} a case" if costs else f"{limit.measured:.3g}s"
+        if not costs:
+            of = plural(limit.calls, "answer")
+    elif limit.unpriced:
+        what = "no known price"
+        of = f"{limit.unpriced:,} of {plural(limit.calls, 'answer')} have none"
+    else:
+        what = "nothing that was measured"
+    where = f"; {printable(limit.limit.where)}" if limit.limit.where else ""
+    verdict = "holds" if limit.held else "FAILED"
+    text = f"gate: {name} has {what}, {_limit_word(limit)}: {verdict} ({of}{where})"
+    return Line(text, GOOD if limit.held else {**BOLD, **BAD})
 
 
 def _gate_line(check: PromptCheck, least: float, name: str) -> Line:

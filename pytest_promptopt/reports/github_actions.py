@@ -65,8 +65,8 @@ def annotation_lines(
     checks = list(checks)
     for check in checks:
         for gate in gate_verdicts(check):
-            if gate.part.held is False:
-                yield _command(gate.line.text, check.where, check.prompt, root, base)
+            if gate.held is False:
+                yield _command(gate.line.text, gate.where, check.prompt, root, base)
     told: set[str] = set()
     for check in checks if cases else ():
         feedback = feedbacks.get(check.prompt)

@@ -17,7 +17,7 @@ from typing import Any
 
 from pytest_promptopt.file_writing import replace_file
 from pytest_promptopt.prompt_check import PromptCheck
-from pytest_promptopt.reports.check_report import gate_verdicts
+from pytest_promptopt.reports.check_report import gate_verdicts, limit_words
 from pytest_promptopt.reports.html_cases import ROW, Table, case_details, case_rows, list_value
 from pytest_promptopt.reports.html_run import run_data
 from pytest_promptopt.reports.json_report import plain_json
@@ -102,6 +102,7 @@ def _prompt(report: SessionReport, check: PromptCheck, categories: Table, width:
         "least": check.min_pass_rate,
         "held": check.held,
         "verdict": check.verdict,
+        "limits": [{"word": word, "held": held} for word, held in limit_words(check).items()],
         "gates": [gate.line.text for gate in gate_verdicts(check)],
         "splits": [_part(part) for part in parts_by_split(check)],
         "models": [_part(part) for part in parts_by_model(check)],

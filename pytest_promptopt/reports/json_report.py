@@ -21,6 +21,10 @@ besides, the ``requests`` sent for these, repeated ones too, their ``input_token
 * ``gates``, one object per model, or one for all: ``model`` (null for all), ``verdict`` (``pass``, ``fail``,
   ``undecided``), its ``interval`` (a list of its ends, null where the measured rate decides), and of an
   undecided one about how many further ``samples`` of each case, or else further ``cases``, would decide it
+* ``limits``, one object per limit, and per model where several answer: ``name`` (``max_cost_per_case``,
+  ``p95_latency``), ``model``, the ``most`` that is allowed (US dollars, seconds), what was ``measured`` (null
+  when no price is known), whether it ``held``, ``where`` it was asked for, its ``calls`` and how many of them
+  are ``unpriced``
 * ``categories`` of failures: ``name``, ``count``, ``observed``, ``cause``, ``fix``, ``examples`` and
   ``cases`` (node ids), ``confusion`` (lists of expected, actual, count)
 * ``models``, one object per model that answered its cases: ``model`` (null when none was named), ``rate``,
@@ -118,6 +122,7 @@ from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.records import CaseResult, Spend
 from pytest_promptopt.reports.session_report import SessionCalls, SessionReport
 from pytest_promptopt.results import Iteration, ModelChange, PromptResult, RunResult, SplitScore
+from pytest_promptopt.thresholds import LimitGate
 
 if TYPE_CHECKING:
     from pytest_promptopt.failures import Feedback
@@ -172,6 +177,7 @@ def _check(check: PromptCheck, feedback: Feedback | None) -> dict[str, Any]:
         "held": check.held,
         "where": check.where or None,
         "gates": [_gate(model, part.decision) for model, part in check.by_gate.items()],
+        "limits": [_limit(limit) for limit in check.limits],
         "categories": [dataclasses.asdict(category) for category in categories],
         "models": [_model(figures) for figures in model_figures(check)],
         "results": [_result(result, check.prompt, by_case.get(result.case.id)) for result in check.results],
@@ -188,6 +194,19 @@ def _gate(model: str, decision: GateDecision | None) -> dict[str, Any]:
         "interval": None if interval is None else (interval.low, interval.high),
         "samples": decision.samples,
         "cases": decision.cases,
+    }
+
+
+def _limit(limit: LimitGate) -> dict[str, Any]:
+    return {
+        "name": limit.name,
+        "model": limit.model or None,
+        "most": limit.limit.value,
+        "measured": limit.measured,
+        "held": limit.held,
+        "where": limit.limit.where or None,
+        "calls": limit.calls,
+        "unpriced": limit.unpriced,
     }
 
 

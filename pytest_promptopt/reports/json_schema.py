@@ -13,6 +13,7 @@ from pytest_promptopt.gate_rule import GateVerdict
 from pytest_promptopt.records import Role, Split, Status
 from pytest_promptopt.reports.json_report import REPORT_SCHEMA
 from pytest_promptopt.results import CandidateVerdict, ConfirmationVerdict, PromptOutcome
+from pytest_promptopt.thresholds import GateName
 
 FILE = Path(__file__).with_name("report.schema.json")
 
@@ -106,6 +107,7 @@ def _of_checks() -> dict[str, Schema]:
             held=_or_null(YES_OR_NO),
             where=_or_null(TEXT),
             gates=_list(_ref("gate")),
+            limits=_list(_ref("limit")),
             categories=_list(_ref("category")),
             models=_list(
                 _object(
@@ -132,6 +134,16 @@ def _of_cases() -> dict[str, Schema]:
             interval=_or_null(_tuple(SHARE, SHARE)),
             samples=_or_null(COUNT),
             cases=_or_null(COUNT),
+        ),
+        "limit": _object(
+            name={"enum": [name.value for name in GateName if name is not GateName.PASS_RATE]},
+            model=_or_null(TEXT),
+            most=POSITIVE,
+            measured=_or_null(POSITIVE),
+            held=YES_OR_NO,
+            where=_or_null(TEXT),
+            calls=COUNT,
+            unpriced=COUNT,
         ),
         "category": _object(
             name=TEXT,

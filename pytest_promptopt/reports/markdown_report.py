@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_promptopt.file_writing import replace_file
 from pytest_promptopt.gate_rule import GateVerdict
 from pytest_promptopt.prompt_check import PromptCheck
-from pytest_promptopt.reports.check_report import gate_verdicts
+from pytest_promptopt.reports.check_report import gate_verdicts, limit_words
 from pytest_promptopt.reports.markdown_run import run_blocks
 from pytest_promptopt.reports.markdown_text import code, fit, table, words
 from pytest_promptopt.reports.session_report import (
@@ -69,13 +69,13 @@ def _blocks(report: SessionReport) -> Iterator[str]:
 
 def _title(report: SessionReport) -> str:
     """``❌ Prompts: 1 of 2 improved, gate held by 1 of 2``."""
-    gates = [check for check in report.checks if check.held is not None]
+    gates = [check for check in report.checks if check.passed is not None]
     told = []
     if report.run is not None and report.run.prompts:
         improved = sum(prompt.outcome is PromptOutcome.IMPROVED for prompt in report.run.prompts)
         told.append(f"{improved:,} of {len(report.run.prompts):,} improved")
     if gates:
-        told.append(f"gate held by {sum(bool(check.held) for check in gates):,} of {len(gates):,}")
+        told.append(f"gate held by {sum(bool(check.passed) for check in gates):,} of {len(gates):,}")
     if not told:
         failing, cases = (sum(getattr(c, name) for c in report.checks) for name in ("failing", "cases"))
         told.append(f"failing cases {failing:,} of {cases:,}")
@@ -92,12 +92,13 @@ def _overview(report: SessionReport) -> str:
 
 
 def gate_word(check: PromptCheck) -> str:
-    """``❌ 90.0% required``; a dash without a gate."""
-    verdict = check.verdict
-    if check.min_pass_rate is None or verdict is None:
-        return "–"
-    undecided = " (undecided)" * (verdict is GateVerdict.UNDECIDED)
-    return f"{'✅' if check.held else '❌'} {percent(check.min_pass_rate)} required{undecided}"
+    """``❌ 90.0% required; ✅ at most 2s for 95% of its answers``; a dash without a gate."""
+    said: dict[str, bool] = {}
+    if check.min_pass_rate is not None and check.verdict is not None:
+        undecided = " (undecided)" * (check.verdict is GateVerdict.UNDECIDED)
+        said[f"{percent(check.min_pass_rate)} required{undecided}"] = bool(check.held)
+    said |= limit_words(check)
+    return "; ".join(f"{'✅' if held else '❌'} {word}" for word, held in said.items()) or "–"
 
 
 def _figures(part: Part) -> tuple[str, str, str, str]:
@@ -117,7 +118,7 @@ def _cost(figures: ModelFigures) -> str:
 
 def _prompt(check: PromptCheck, feedback: Feedback | None) -> Iterator[str]:
     splits, models = parts_by_split(check), parts_by_model(check)
-    if not (splits or models or check.failing or check.errored or check.held is False):
+    if not (splits or models or check.failing or check.errored or check.passed is False):
         return
     yield f"### {code(check.prompt)}"
     yield from (f"**{words(gate.line.text)}**" for gate in gate_verdicts(check))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -73,6 +74,12 @@ def _dollars(amount: float) -> str:
     if 0.0 < amount < 0.0001:
         return "< $0.0001"
     return f"${amount:,.4f}" if 0.0 < amount < 1.0 else f"${amount:,.2f}"
+
+
+def small_dollars(amount: float) -> str:
+    """What one case costs, with three digits that say something: ``$0.000123``."""
+    digits = 2 if amount <= 0 else max(2, 2 - math.floor(math.log10(amount)))
+    return f"${amount:,.{digits}f}"
 
 
 def table(rows: Iterable[tuple[str, ...]], *, right: Iterable[int] = ()) -> list[str]:

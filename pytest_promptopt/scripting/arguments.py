@@ -71,7 +71,10 @@ OTHERS = frozenset(
 NOT_FOR_SCRIPTS = frozenset(
     {
         "min_pass_rate",
+        "max_cost_per_case",
+        "p95_latency",
         "gate",
+        "gate_samples",
         "gate_confidence",
         "gate_partial",
         "gate_population",

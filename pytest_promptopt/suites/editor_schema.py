@@ -68,6 +68,16 @@ def _suite() -> dict[str, Any]:
             "description": "share of its samples that a case must pass",
         },
         "min_pass_rate": {"anyOf": [_RATE, _NULL], "description": "pass rate that each prompt must reach"},
+        "max_cost_per_case": {
+            "type": ["number", "null"],
+            "exclusiveMinimum": 0,
+            "description": "US dollars that a case may cost on average",
+        },
+        "p95_latency": {
+            "type": ["number", "null"],
+            "exclusiveMinimum": 0,
+            "description": "seconds within which 95 of 100 answers must come",
+        },
         "parameters": {
             "type": ["object", "null"],
             "description": "of the model: temperature, max_tokens ...",

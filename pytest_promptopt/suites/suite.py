@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_promptopt.suites.file_case import FileCase
+from pytest_promptopt.thresholds import GateName
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Suite:
         asked with each of them.
     :param model: who answers; None leaves it to the prompt files and the settings.
     :param samples: how often each case is run; None leaves it to the settings.
-    :param min_pass_rate: of each prompt; None when the file asks for none.
+    :param thresholds: what each prompt must reach.
     :param parameters: of the model.
     :param cases: in their order.
     :param skipped: what is not supported.
@@ -42,7 +43,7 @@ class Suite:
     prompts: tuple[str, ...]
     model: str | None = None
     samples: int | None = None
-    min_pass_rate: float | None = None
+    thresholds: Mapping[GateName, float] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     cases: tuple[FileCase, ...] = ()
     skipped: tuple[SkippedCase, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,13 +22,14 @@ from pytest_promptopt.suites.located_yaml import read_yaml
 from pytest_promptopt.suites.suite import Suite
 from pytest_promptopt.suites.table_reading import read_csv
 from pytest_promptopt.text import did_you_mean, quote, shown_path
+from pytest_promptopt.thresholds import GateName
 
 SUITE_KEYS = (
-    "prompt", "prompts", "model", "samples", "min_case_rate", "min_pass_rate", "parameters", "template",
+    "prompt", "prompts", "model", "samples", "min_case_rate", *GateName, "parameters", "template",
     "inputs", "checks", "tags", "dialect", "description", "cases",
 )  # fmt: skip
 #: What the mark of a test takes besides the parameters of a model.
-_NO_PARAMETERS = ("model", "samples", "min_case_rate", "min_pass_rate", "template", "freeze", "replay")
+_NO_PARAMETERS = ("model", "samples", "min_case_rate", *GateName, "template", "freeze", "replay")
 _NO_TABLE = f"a file of cases ends with {', '.join(file_endings.TABLES)}"
 HINTS = {"tests": "cases", "providers": "model", "provider": "model", "vars": "inputs", "assert": "checks"}
 
@@ -55,13 +57,12 @@ def read_suite(path: Path, rootdir: Path) -> Suite:
     )
     reader = CaseReader(shared)
     _read_listed(path, rootdir, given, reader)
-    rate = given.get("min_pass_rate")
     return Suite(
         path,
         _prompts(given),
         model=_model(given),
         samples=_samples(given),
-        min_pass_rate=None if rate is None else _rate(rate, "min_pass_rate"),
+        thresholds=_thresholds(given),
         parameters=_parameters(given),
         cases=reader.cases,
         template=_template(given),
@@ -120,6 +121,22 @@ def _template(given: Located) -> str:
     if name is not None and name not in LANGUAGES:
         raise given.wrong(f"`template` is {quote(name)}; {did_you_mean(name, [*LANGUAGES])}", "template")
     return name or ""
+
+
+def _thresholds(given: Located) -> dict[GateName, float]:
+    found = {name: value for name in GateName if (value := given.get(name)) is not None}
+    return {
+        name: _rate(value, name) if name is GateName.PASS_RATE else _amount(value, name)
+        for name, value in found.items()
+    }
+
+
+def _amount(given: Located, name: GateName) -> float:
+    """US dollars, or seconds."""
+    value = given.value
+    if type(value) not in (int, float) or not 0 < value < math.inf:
+        raise given.wrong(f"`{name}` must be a number above 0, got {quote(value)}")
+    return float(value)
 
 
 def _rate(given: Located, name: str) -> float:

@@ -507,3 +507,83 @@ class TestPartOfTheCases:
         result = project.run("-k", "test_word or (test_other and wrong)")
         assert gate_of(result).startswith("gate: prompts/repeat.md 80.0% >= 50.0% required: holds")
         assert result.ret == FAILED
+
+
+class TestLimits:
+    """What answers cost and how long they take may be gates, too. The house model takes $0.001 a call."""
+
+    ALL_PASS = """
+    @pytest.mark.prompt("prompts/repeat.md"{mark})
+    @pytest.mark.parametrize("word", ["a", "b", "c"])
+    def test_word(prompt, word):
+        assert prompt(word=word) == word
+    """
+
+    @pytest.mark.parametrize(
+        ("most", "said", "ret"),
+        [("0.001", "holds (3 runs of its cases", OK), ("0.0009", "FAILED (3 runs of its cases", FAILED)],
+    )
+    def test_the_cost_of_a_case(
+        self, pytester: pytest.Pytester, workers: int, most: str, said: str, ret: int
+    ) -> None:
+        project = Project(pytester)
+        project.tests(self.ALL_PASS.format(mark=""))
+        args = (f"--promptopt-max-cost-per-case={most}", "--junitxml=junit.xml", "--promptopt-report=r.json")
+        result = project.run(*args, workers=workers)
+        assert result.ret == ret
+        assert "gate: prompts/repeat.md has $0.00100 a case, at most $" in gate_of(result)
+        assert f"{said}; --promptopt-max-cost-per-case)" in gate_of(result)
+        again = project.run(*args, workers=workers)
+        assert (again.ret, gate_of(again)) == (ret, gate_of(result)), "an answer from the cache cost as much"
+        junit = (project.path / "junit.xml").read_text(encoding="utf-8")
+        assert junit.count('name="max_cost_per_case"') == int(ret == FAILED)
+        assert f'failures="{int(ret == FAILED)}"' in junit
+        report = json.loads((project.path / "r.json").read_bytes())
+        (limit,) = report["prompts"][0]["limits"]
+        assert (report["passed"], limit["held"]) == (ret == OK, ret == OK)
+
+    def test_the_mark_says_how_long_answers_may_take(self, pytester: pytest.Pytester) -> None:
+        project = Project(pytester)
+        project.tests(self.ALL_PASS.format(mark=', model="house/slow", p95_latency=0.01'))
+        result = project.run("--promptopt-p95-latency=1h")
+        assert result.ret == FAILED
+        assert "at most 0.01s for 95% of its answers: FAILED (3 answers; test_it.py:" in gate_of(result)
+
+    def test_two_marks_that_differ_are_refused(self, pytester: pytest.Pytester) -> None:
+        project = Project(pytester)
+        more = self.ALL_PASS.replace("test_word", "test_more").format(mark=", p95_latency=2")
+        project.tests(self.ALL_PASS.format(mark=", p95_latency=1") + more)
+        result = project.run()
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        assert "prompts/repeat.md: two different p95_latency: 1 at test_it.py:" in result.stderr.str()
+
+    def test_a_wrong_value_is_named(self, pytester: pytest.Pytester) -> None:
+        project = Project(pytester)
+        project.tests(self.ALL_PASS.format(mark=", max_cost_per_case=0"))
+        assert "max_cost_per_case must be a number of US dollars above 0" in project.run().stdout.str()
+
+    def test_a_failing_case_still_fails_the_session(self, pytester: pytest.Pytester) -> None:
+        project = Project(pytester)
+        gated(project, mark=", max_cost_per_case=1")
+        result = project.run()
+        assert counts(result) == {"failed": 1, "passed": 4}
+        assert result.ret == FAILED
+
+    def test_a_part_of_the_cases_decides_none(self, pytester: pytest.Pytester, workers: int) -> None:
+        project = Project(pytester)
+        project.tests(self.ALL_PASS.format(mark=""))
+        result = project.run("--promptopt-max-cost-per-case=0.0001", "-k", "[c]", workers=workers)
+        assert result.ret == OK
+        assert "gate of prompts/repeat.md not decided: 1 of its 3 cases were run" in result.stdout.str()
+
+    def test_a_case_file_has_them_too(self, pytester: pytest.Pytester) -> None:
+        project = Project(pytester)
+        project.write(
+            "evals/words.promptopt.yaml",
+            "prompt: prompts/repeat.md\nmax_cost_per_case: 0.0005\np95_latency: 10\ncases:\n"
+            "  - {word: a, expected: a}\n",
+        )
+        result = project.run()
+        assert result.ret == FAILED
+        found = [line for line in result.outlines if line.startswith("gate: ")]
+        assert [line.partition(" (")[0].rpartition(": ")[2] for line in found] == ["FAILED", "holds"]

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from pytest_promptopt.failures import describe
-from pytest_promptopt.gate import Threshold, check_prompts
+from pytest_promptopt.gate import check_prompts
 from pytest_promptopt.records import (
     Call,
     Case,
@@ -45,6 +45,7 @@ from pytest_promptopt.results import (
     SplitScore,
 )
 from pytest_promptopt.settings import Mode, Settings
+from pytest_promptopt.thresholds import GateName, Threshold
 from tests.browser import Page, browser
 
 PROMPT = "prompts/triage.md"
@@ -186,7 +187,9 @@ def run_of(ids: list[str], candidates: int) -> RunResult:
 def large_report(cases: int = 5_000, candidates: int = 60, samples: int = 1) -> SessionReport:
     found = results(cases, samples)
     return SessionReport(
-        checks=check_prompts({PROMPT: found}, {PROMPT: Threshold(0.8, "tests/test_triage.py:8")}),
+        checks=check_prompts(
+            {PROMPT: found}, {PROMPT: {GateName.PASS_RATE: Threshold(0.8, "tests/test_triage.py:8")}}
+        ),
         run=run_of([result.case.id for result in found], candidates),
         feedbacks={PROMPT: describe(found, prompt=PROMPT)},
         settings=Settings(rootdir=Path.cwd(), mode=Mode.OPTIMIZE, model="anthropic/claude-sonnet-5"),

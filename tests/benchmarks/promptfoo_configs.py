@@ -107,9 +107,9 @@ Verdicts = Mapping[str, tuple[str, str]]
 def our_verdicts(root: Path, configs: Sequence[str]) -> dict[str, Verdicts] | str:
     """What pytest says of each configuration, by the name of the test; a text when it crashed."""
     report = root / "junit.xml"
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", f"--junitxml={report}"]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--noconftest", "-q"]
     ran = subprocess.run(
-        [*command, f"--rootdir={root}", "-c", "/dev/null", "--continue-on-collection-errors", *configs],
+        [*command, f"--junitxml={report}", f"--rootdir={root}", "-c", "/dev/null", "--continue-on-collection-errors", *configs],
         cwd=root, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if "INTERNALERROR" in ran.stdout or not report.exists():

@@ -7,12 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.gate import Threshold, check_prompts, parse_rate, thresholds
+from pytest_promptopt.gate import check_prompts, parse_rate
 from pytest_promptopt.prompt_check import PromptCheck, all_gates_hold
 from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
+from pytest_promptopt.thresholds import GateName, Threshold, thresholds
 
 ROUTE, TONE = "prompts/route.md", "prompts/tone.md"
 P, F, E, S = Status.PASSED, Status.FAILED, Status.ERRORED, Status.SKIPPED
+
+
+def at(rate: float, where: str) -> dict[GateName, Threshold]:
+    return {GateName.PASS_RATE: Threshold(rate, where)}
+
+
+def marked(rate: float, where: str) -> tuple[str, GateName, Threshold]:
+    return ROUTE, GateName.PASS_RATE, Threshold(rate, where)
 
 
 def result(number: int, *statuses: Status) -> CaseResult:
@@ -22,7 +31,7 @@ def result(number: int, *statuses: Status) -> CaseResult:
 
 def checked(*cases: tuple[Status, ...], least: float | None = None) -> PromptCheck:
     results = [result(number, *statuses) for number, statuses in enumerate(cases)]
-    asked = {} if least is None else {ROUTE: Threshold(least, "test_route.py:3")}
+    asked = {} if least is None else {ROUTE: at(least, "test_route.py:3")}
     (only,) = check_prompts({ROUTE: results}, asked)
     return only
 
@@ -92,26 +101,32 @@ def test_no_text_crashes_the_parser(text: str) -> None:
 def test_a_mark_beats_the_option() -> None:
     found = thresholds(
         [ROUTE, TONE],
-        [(ROUTE, Threshold(0.5, "test_route.py:3"))],
-        default=Threshold(0.9, "--promptopt-min-pass-rate"),
+        [marked(0.5, "test_route.py:3")],
+        at(0.9, "--promptopt-min-pass-rate"),
     )
     assert found == {
-        ROUTE: Threshold(0.5, "test_route.py:3"),
-        TONE: Threshold(0.9, "--promptopt-min-pass-rate"),
+        ROUTE: at(0.5, "test_route.py:3"),
+        TONE: at(0.9, "--promptopt-min-pass-rate"),
     }
 
 
 def test_without_option_only_marked_prompts_have_a_threshold() -> None:
-    assert thresholds([ROUTE, TONE], [(ROUTE, Threshold(0.5, "a.py:1"))]) == {ROUTE: Threshold(0.5, "a.py:1")}
+    assert thresholds([ROUTE, TONE], [marked(0.5, "a.py:1")]) == {ROUTE: at(0.5, "a.py:1")}
 
 
 def test_the_same_rate_may_be_asked_twice() -> None:
-    marks = [(ROUTE, Threshold(0.5, "a.py:1")), (ROUTE, Threshold(0.5, "b.py:2"))]
-    assert thresholds([ROUTE], marks) == {ROUTE: Threshold(0.5, "a.py:1")}
+    marks = [marked(0.5, "a.py:1"), marked(0.5, "b.py:2")]
+    assert thresholds([ROUTE], marks) == {ROUTE: at(0.5, "a.py:1")}
+
+
+def test_a_limit_is_a_threshold_of_its_own() -> None:
+    limit = Threshold(0.002, "a.py:1")
+    found = thresholds([ROUTE], [(ROUTE, GateName.COST, limit)], at(0.9, "the option"))
+    assert found == {ROUTE: {GateName.COST: limit, **at(0.9, "the option")}}
 
 
 def test_two_different_rates_are_refused_naming_both_lines() -> None:
-    marks = [(ROUTE, Threshold(0.5, "tests/a.py:1")), (ROUTE, Threshold(0.9, "tests/b.py:2"))]
+    marks = [marked(0.5, "tests/a.py:1"), marked(0.9, "tests/b.py:2")]
     with pytest.raises(
         SettingsError, match=r"prompts/route\.md.* 0\.5 at tests/a\.py:1 and 0\.9 at tests/b\.py:2"
     ):
@@ -154,4 +169,4 @@ def test_one_prompt_below_its_threshold_fails_the_gate() -> None:
 
 
 def test_a_prompt_of_which_nothing_ran_is_not_checked() -> None:
-    assert check_prompts({ROUTE: []}, {ROUTE: Threshold(0.5, "a.py:1")}) == ()
+    assert check_prompts({ROUTE: []}, {ROUTE: at(0.5, "a.py:1")}) == ()

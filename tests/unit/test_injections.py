@@ -51,6 +51,7 @@ from pytest_promptopt.results import (
 )
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import cut_middle
+from pytest_promptopt.thresholds import GateName, Threshold
 from tests.injections import INJECTIONS
 from tests.refine_world import FakePrompt, Front
 
@@ -241,7 +242,8 @@ def results(text: str) -> tuple[CaseResult, ...]:
 
 
 def check(text: str) -> PromptCheck:
-    return PromptCheck("route.md", 0.0, 4, 3, 1, results(text), 0.5, "t.py:9")
+    asked = {GateName.PASS_RATE: Threshold(0.5, "t.py:9")}
+    return PromptCheck("route.md", 0.0, 4, 3, 1, results(text), asked)
 
 
 def run_of(text: str) -> RunResult:

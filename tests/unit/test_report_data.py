@@ -31,7 +31,7 @@ def carried(outcome: Outcome, *, model: str = "house/a") -> Any:
     """A report of `outcome` on xdist's other side."""
     case = Case(outcome.case, ("p.md",), Split.TRAIN, models=(model,))
     told = payload(
-        SimpleNamespace(case=case, mark=SimpleNamespace(min_pass_rate=None)),  # type: ignore[arg-type]
+        SimpleNamespace(case=case, mark=SimpleNamespace(thresholds={})),  # type: ignore[arg-type]
         [outcome],
         Status.FAILED,
         tolerated="",

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_promptopt.failures import Category, FailedCase, Feedback
-from pytest_promptopt.gate import Threshold, check_prompts
+from pytest_promptopt.gate import check_prompts
 from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
 from pytest_promptopt.reports.check_report import failure_section, gate_lines
 from pytest_promptopt.reports.lines import BAD, GOOD, Line, Writer, print_section
+from pytest_promptopt.thresholds import GateName, Threshold
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -54,7 +55,8 @@ def measured(passed: int, failed: int = 0, errored: int = 0, *, least: float | N
         result(len(results) + number, Status.ERRORED, error="timeout: no answer within 60 s")
         for number in range(errored)
     ]
-    asked = {} if least is None else {ROUTE: Threshold(least, "min_pass_rate at tests/test_x.py:12")}
+    where = "min_pass_rate at tests/test_x.py:12"
+    asked = {} if least is None else {ROUTE: {GateName.PASS_RATE: Threshold(least, where)}}
     (only,) = check_prompts({ROUTE: results}, asked)
     return only
 
@@ -219,7 +221,9 @@ class TestGate:
     def test_a_near_miss_shows_the_digits_that_decide(self) -> None:
         case = Case("test_route.py::test_queue[0]", (ROUTE,), Split.TRAIN)
         close = CaseResult(case, (Outcome(case.id, Status.FAILED, 0.79996),))
-        (line,) = gate_lines(check_prompts({ROUTE: [close]}, {ROUTE: Threshold(0.8, "")}))
+        (line,) = gate_lines(
+            check_prompts({ROUTE: [close]}, {ROUTE: {GateName.PASS_RATE: Threshold(0.8, "")}})
+        )
         assert "79.996% < 80.000% required: FAILED" in line.text
 
     def test_errored_cases_are_named(self) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pytest_promptopt.gate import Threshold, check_prompts
+from pytest_promptopt.gate import check_prompts
 from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.records import Failure, Outcome, Status
 from pytest_promptopt.reports import github_actions
 from pytest_promptopt.reports.github_actions import annotation_lines, append_summary, summary_file
+from pytest_promptopt.thresholds import GateName, Threshold
 from tests.injections import INJECTIONS
 from tests.reported_session import CHECKS, FAILED, FEEDBACKS, PASSED, ROUTE, case, session_report
 
@@ -87,7 +88,8 @@ def test_nothing_that_a_model_wrote_is_a_command(text: str) -> None:
         replace(case(text, Outcome("", Status.FAILED, 0.0, failure=failure))),
         case("e", Outcome("", Status.ERRORED, 0.0, error=text)),
     ]
-    lines = told(check_prompts({text: results}, {text: Threshold(1.0, f"{text}:3")}))
+    asked = {text: {GateName.PASS_RATE: Threshold(1.0, f"{text}:3")}}
+    lines = told(check_prompts({text: results}, asked))
     assert len(lines) == 3
     for line in lines:
         assert line.startswith("::error ")

@@ -17,6 +17,7 @@ from pytest_promptopt.reports.session_report import interval
 from pytest_promptopt.results import Confirmation, ConfirmationVerdict
 from pytest_promptopt.settings import GateMode
 from pytest_promptopt.statistics import wilson_interval
+from pytest_promptopt.thresholds import GateName, Threshold
 from tests.injections import INJECTIONS
 from tests.reported_session import CHECKS, FEEDBACKS, PASSED, ROUTE, RUN, session_report
 
@@ -165,7 +166,9 @@ def test_without_a_rate_there_is_no_interval() -> None:
 
 def test_an_undecided_gate_is_said_to_be_one() -> None:
     rule = GateRule(GateMode.INTERVAL)
-    check = PromptCheck.of(ROUTE, CHECKS[0].results, 0.7, "test_route.py:3", rule)
+    check = PromptCheck.of(
+        ROUTE, CHECKS[0].results, {GateName.PASS_RATE: Threshold(0.7, "test_route.py:3")}, rule
+    )
     page = markdown(session_report(checks=(check,), run=None), MAX_BODY)
     assert page.startswith("## ❌ Prompts: gate held by 0 of 1\n")
     assert "❌ 70.0% required (undecided)" in page

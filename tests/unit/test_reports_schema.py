@@ -21,6 +21,7 @@ from pytest_promptopt.results import (
     ModelChange,
     SameAnswer,
 )
+from pytest_promptopt.thresholds import GateName, Threshold
 from pytest_promptopt.verdicts import Suggestion, Verdict
 from tests.reported_session import CHECKS, RUN, session_report
 
@@ -53,7 +54,8 @@ def full_report() -> dict[str, Any]:
         migration=Migration(change, change),
     )
     run = replace(RUN, prompts=(optimized,), compared=(replace(RUN, prompts=(optimized,)),))
-    checks = (type(check).of(check.prompt, tuple(results), 0.9, check.where),)
+    asked = {name: Threshold(0.9, check.where) for name in GateName}
+    checks = (type(check).of(check.prompt, tuple(results), asked),)
     return report_json(session_report(checks=checks, run=run, notes=("a note",)))
 
 

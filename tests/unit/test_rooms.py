@@ -29,7 +29,7 @@ FLOORS = (
         "file_writing",
         "user_frames",
     },
-    {"gate_rule"},
+    {"gate_rule", "thresholds"},
     {
         "attachments",
         "completion",

@@ -19,6 +19,7 @@ from pytest_promptopt.suites.located_json import read_json
 from pytest_promptopt.suites.located_yaml import read_yaml
 from pytest_promptopt.suites.suite import Suite
 from pytest_promptopt.suites.suite_reading import read_cases, read_suite
+from pytest_promptopt.thresholds import GateName
 
 HEAD = "prompt: p.md\ncases:\n"
 
@@ -68,7 +69,7 @@ def test_all_that_a_suite_can_say(tmp_path: Path) -> None:
             checks: [is-json]
         """.replace("2/3", "0.66"),
     )
-    assert (found.prompts, found.model, found.samples, found.min_pass_rate) == (
+    assert (found.prompts, found.model, found.samples, found.thresholds[GateName.PASS_RATE]) == (
         ("a.md", "b.md"),
         "demo",
         3,

@@ -8,7 +8,7 @@ const printed = el("div", { class: "only-print" });
 let shownView = null;
 
 function frame() {
-  const gates = DATA.prompts.filter((prompt) => prompt.held !== null);
+  const gates = DATA.prompts.filter((prompt) => prompt.held !== null || prompt.limits.length);
   const verdict = gates.length ? pill(DATA.passed ? "every gate holds" : "a gate does not hold", DATA.passed ? "held" : "failed") : null;
   const links = Object.entries(VIEWS).filter(([name]) => name !== "run" || DATA.run)
     .map(([name, [words]]) => el("a", { href: address({ view: name }), "data-view": name }, words));

@@ -9,7 +9,7 @@ function summaryCard() {
   const rows = DATA.prompts.map((prompt) => [
     el("a", { href: address({ view: "overview", prompt: prompt.name }), class: "mono" }, prompt.name),
     intervalBar(prompt.rate, prompt.ends, prompt.least, prompt.held),
-    percent(prompt.rate), `${count(passing(prompt))} of ${count(counted(prompt))}`, gatePill(prompt), prompt.cost || "–",
+    percent(prompt.rate), `${count(passing(prompt))} of ${count(counted(prompt))}`, gatePills(prompt), prompt.cost || "–",
   ]);
   const columns = [["prompt"], ["0 to 100 %"], ["pass rate", true], ["passing", true], ["gate"], ["cost", true]];
   return el("section", { class: "card" },
@@ -27,6 +27,11 @@ function passing(part) {
   return counted(part) - part.failing;
 }
 
+function gatePills(prompt) {
+  const limits = prompt.limits.map((limit) => pill(`limit ${limit.held ? "kept" : "FAILED"}: ${limit.word}`, limit.held ? "held" : "failed"));
+  return prompt.held === null && limits.length ? limits : [gatePill(prompt), ...limits];
+}
+
 function gatePill(prompt) {
   if (prompt.held === null) return el("span", { class: "soft" }, prompt.least === null ? "no gate" : "gate: nothing to decide on");
   const words = { pass: "gate holds", fail: "gate FAILED", undecided: prompt.held ? "gate undecided, which passes" : "gate UNDECIDED" }[prompt.verdict];
@@ -38,7 +43,7 @@ function promptCard(prompt) {
   const link = (place, words) => el("a", { href: address({ view: "cases", prompt: prompt.name, ...place }) }, words);
   const few = prompt.ends ? `${percent(prompt.ends[0])} to ${percent(prompt.ends[1])}` : "–";
   return el("section", { class: "card" },
-    el("header", null, el("h2", { class: "mono" }, prompt.name), gatePill(prompt),
+    el("header", null, el("h2", { class: "mono" }, prompt.name), gatePills(prompt),
       SEVERAL_PROMPTS && state.prompt ? el("a", { href: address({ view: "overview" }), class: "no-print" }, "all prompts") : null),
     el("div", { class: "figures" },
       figure("pass rate", percent(prompt.rate), true),
