@@ -50,6 +50,15 @@ def did_you_mean(word: str, known: Sequence[str], *, otherwise: str = "") -> str
     return f"did you mean `{near[0]}`?" if near else otherwise or f"accepted: {', '.join(known)}"
 
 
+def braces_hint(text: str, index: int) -> str:
+    """What to do about a line of YAML that begins a value with a variable; empty where none is there.
+
+    :param index: of the character that the parser complains of; it may be on the line after.
+    """
+    lines = text[: text.find("\n", index) if "\n" in text[index:] else None].splitlines()[-2:]
+    return "; quote a value that begins with {{" if any("{{" in line for line in lines) else ""
+
+
 def unused_name(name: str, used: Container[str]) -> str:
     """`name`, with a number behind it where it is one of those that are `used`."""
     found, number = name, 1

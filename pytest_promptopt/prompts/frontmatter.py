@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_promptopt.errors import PromptFileError
 from pytest_promptopt.records import LENGTH_NAMES, SPELLED
-from pytest_promptopt.text import cut_end
+from pytest_promptopt.text import braces_hint, cut_end
 
 #: `parameters` may not bring in by the back door what has a key of its own or belongs to the request.
 RESERVED_PARAMETERS = frozenset(
@@ -230,8 +230,7 @@ def load_yaml(
         return first_line + text.count("\n", 0, offset)
 
     def refusal(offset: int, problem: object) -> PromptFileError:
-        hint = "; quote a value that starts with {{" if "{{" in text else ""
-        message = f"the front matter is not valid YAML: {problem}{hint}"
+        message = f"the front matter is not valid YAML: {problem}{braces_hint(text, offset)}"
         return PromptFileError(name, line_at(offset), message)
 
     try:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.suites.located import Located, Place
-from pytest_promptopt.text import cut_end, printable, quote
+from pytest_promptopt.text import braces_hint, cut_end, printable, quote
 
 #: Values of one file; aliases can blow a few lines up to gigabytes.
 MAX_VALUES = 1_000_000
@@ -46,9 +46,9 @@ def read_yaml(text: str, name: str) -> Located:
         if isinstance(error, yaml.scanner.ScannerError) and mark and mark.index >= len(reading.text):
             # A quotation mark that is not closed is told where it stands, not at the end of the file.
             mark, problem = error.context_mark or mark, f"{problem} {error.context or ''}".strip()
-        hint = "; quote a value that begins with {{" if "{{" in text else ""
-        said = f"it is not valid YAML: {problem}{hint}"
-        raise reading.wrong(mark.index if mark else 0, said) from None
+        place = mark.index if mark else 0
+        said = f"it is not valid YAML: {problem}{braces_hint(reading.text, place)}"
+        raise reading.wrong(place, said) from None
     except yaml.reader.ReaderError as error:
         shown = printable(text[error.position : error.position + 1])
         raise reading.wrong(error.position, f"the character {shown} is not accepted in YAML") from None

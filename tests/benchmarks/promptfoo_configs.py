@@ -108,8 +108,9 @@ def our_verdicts(root: Path, configs: Sequence[str]) -> dict[str, Verdicts] | st
     """What pytest says of each configuration, by the name of the test; a text when it crashed."""
     report = root / "junit.xml"
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--noconftest", "-q"]
+    command += [f"--junitxml={report}", f"--rootdir={root}", "-c", "/dev/null"]
     ran = subprocess.run(
-        [*command, f"--junitxml={report}", f"--rootdir={root}", "-c", "/dev/null", "--continue-on-collection-errors", *configs],
+        [*command, "--continue-on-collection-errors", *configs],
         cwd=root, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if "INTERNALERROR" in ran.stdout or not report.exists():

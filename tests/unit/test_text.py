@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_promptopt.text import (
+    braces_hint,
     code_point,
     cut_end,
     cut_middle,
@@ -123,3 +124,16 @@ def test_a_character_is_named_by_its_code_point() -> None:
     assert code_point("\u202e") == "U+202E RIGHT-TO-LEFT OVERRIDE"
     assert code_point("\x07") == "U+0007"
     assert code_point("\x07", nameless="without a name") == "U+0007 without a name"
+
+
+@pytest.mark.parametrize(
+    ("complained", "hinted"), [("b: {{ x }}", True), ("c: 'y'z'", False), ("d: 1", False), ("a: 1", False)]
+)
+def test_a_variable_is_blamed_only_where_it_stands(complained: str, hinted: bool) -> None:
+    text = "a: 1\nb: {{ x }}\n\nc: 'y'z'\nd: 1\n"
+    assert bool(braces_hint(text, text.index(complained))) is hinted
+
+
+def test_a_variable_in_the_line_before_may_be_what_the_parser_stumbles_over() -> None:
+    text = "b: {{ x }}\nc: 1\n"
+    assert braces_hint(text, text.index("c")) == "; quote a value that begins with {{"
