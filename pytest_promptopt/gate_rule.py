@@ -26,6 +26,7 @@ class GateRule:
 
     :param confidence: of the two-sided interval; a gate errs in half of what is left, at most.
     :param looks: how often a gate may be looked at, with more samples each time.
+    :param margin: by an interval, a rate this share below the threshold is good enough.
     """
 
     mode: GateMode = GateMode.RATE
@@ -34,6 +35,7 @@ class GateRule:
     split: GateSplit = GateSplit.ALL
     undecided: Undecided = Undecided.FAIL
     looks: int = 1
+    margin: float = 0.0
 
     @classmethod
     def of(cls, settings: Settings) -> GateRule:
@@ -44,6 +46,7 @@ class GateRule:
             settings.gate_split,
             settings.undecided,
             len(look_sizes(settings.most_gate_samples)),
+            settings.gate_margin / 100,
         )
 
     @property
@@ -79,12 +82,14 @@ class GateDecision:
     :param samples: of an undecided gate, about how many further samples of each case would decide it at the
         rate seen now; None where no number would, or it is decided.
     :param cases: likewise how many further cases would, where samples cannot.
+    :param by_margin: it holds, but the threshold itself is not shown to be reached.
     """
 
     verdict: GateVerdict
     interval: RateInterval | None = None
     samples: int | None = None
     cases: int | None = None
+    by_margin: bool = False
 
 
 def decide(results: Sequence[CaseResult], least: float, rule: GateRule) -> GateDecision:
@@ -97,11 +102,16 @@ def decide(results: Sequence[CaseResult], least: float, rule: GateRule) -> GateD
     counted = [result for result in results if result.counted]
     scores = _scores(counted, rule.population)
     interval = scores.interval(rule.error)
-    if interval.low >= least - EPSILON:
-        return GateDecision(GateVerdict.PASS, interval)
+    if interval.low >= least - rule.margin - EPSILON:
+        return GateDecision(GateVerdict.PASS, interval, by_margin=interval.low < least - EPSILON)
     if interval.high < least - EPSILON:
         return GateDecision(GateVerdict.FAIL, interval)
-    repeats = scores.repeats_to_decide(least, rule.error)
+    ways = [
+        scores.repeats_to_decide(end, rule.error)
+        for end, may_decide in ((least, rate < least), (least - rule.margin, rate > least - rule.margin))
+        if may_decide
+    ]
+    repeats = min((each for each in ways if each is not None), default=None)
     if repeats is None:
         return GateDecision(GateVerdict.UNDECIDED, interval)
     if rule.population is GatePopulation.CASES or _never_vary(counted):

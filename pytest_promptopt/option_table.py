@@ -327,6 +327,14 @@ OPTIONS = (
         confidence,
     ),
     Option(
+        "gate_margin",
+        None,
+        "float",
+        "POINTS",
+        "By interval, a rate so many points below the threshold is good enough for a gate (default: 0)",
+        least_points,
+    ),
+    Option(
         "gate_population",
         None,
         "string",

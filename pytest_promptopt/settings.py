@@ -151,6 +151,7 @@ class Settings:
     :param gate: what is held against a pass rate that a prompt must reach; `undecided` what becomes of a gate
         whose interval holds it.
     :param gate_samples: how many samples a case of an undecided gate may have; None where none are added.
+    :param gate_margin: points below the threshold that are good enough for a gate by interval.
     :param gate_confidence: of that interval; `gate_population` what it is about, `gate_split` the cases that
         decide; `gate_partial` whether they do where the command line has only some of them run.
     :param save_baseline: the file that what was measured is written to; `compare` the file, or ``git:REF``,
@@ -197,6 +198,7 @@ class Settings:
     gate: GateMode = GateMode.RATE
     gate_samples: int | None = None
     gate_confidence: float = 0.95
+    gate_margin: float = 0.0
     gate_population: GatePopulation = GatePopulation.ANSWERS
     gate_split: GateSplit = GateSplit.ALL
     undecided: Undecided = Undecided.FAIL

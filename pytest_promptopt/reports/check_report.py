@@ -305,6 +305,8 @@ def _measured(rate: float, least: float, decision: GateDecision) -> str:
 
 
 def _said(decision: GateDecision, held: bool) -> str:
+    if decision.by_margin:
+        return "holds within the margin"
     if decision.verdict is not GateVerdict.UNDECIDED:
         return "holds" if held else "FAILED"
     if decision.cases is not None:

@@ -38,6 +38,7 @@ FREE = frozenset(
         "gate",
         "undecided",
         "gate_samples",
+        "gate_margin",
         "gate_confidence",
         "gate_population",
         "gate_split",

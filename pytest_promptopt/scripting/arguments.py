@@ -75,6 +75,7 @@ NOT_FOR_SCRIPTS = frozenset(
         "p95_latency",
         "gate",
         "gate_samples",
+        "gate_margin",
         "gate_confidence",
         "gate_partial",
         "gate_population",

@@ -407,6 +407,13 @@ class TestByInterval:
         assert result.ret == OK
         assert "undecided, which passes: about " in gate_of(result)
 
+    def test_a_rate_within_the_margin_holds(self, pytester: pytest.Pytester) -> None:
+        project = Project(pytester, "promptopt_gate = interval", "promptopt_gate_margin = 10")
+        project.tests(NINE_OF_TEN.format(cases=100, mark=", min_pass_rate=0.9"))
+        result = project.run()
+        assert result.ret == OK
+        assert "90.0% (82.4% to 95.1%), 90.0% required: holds within the margin" in gate_of(result)
+
     def test_more_confidence_makes_it_undecided(self, pytester: pytest.Pytester) -> None:
         project = Project(pytester, "promptopt_gate = interval", "promptopt_gate_confidence = 99.9%")
         project.tests(NINE_OF_TEN.format(cases=100, mark=", min_pass_rate=0.8"))

@@ -43,6 +43,7 @@ WRONG = {
     "gate_split": ("train", "all, heldout"),
     "max_cost_per_case": ("-1.0", "an amount in US dollars above 0"),
     "p95_latency": ("fast", "a time above 0"),
+    "gate_margin": ("-1.0", "a number of points from 0"),
     "gate_samples": ("1", "a whole number from 2"),
     "gate_partial": ("yes", "on or off"),
     "fail_on": ("all", "not one of significant, any"),

@@ -65,6 +65,25 @@ def test_a_gate_that_may_be_looked_at_again_asks_more_of_each_look() -> None:
     assert often.error * 4 == pytest.approx(1 - often.confidence)
 
 
+def test_a_rate_within_the_margin_is_good_enough() -> None:
+    with_margin = replace(BY_INTERVAL, margin=0.05)
+    assert decide(cases(450, 50), 0.9, BY_INTERVAL).verdict is GateVerdict.UNDECIDED
+    held = decide(cases(450, 50), 0.9, with_margin)
+    assert (held.verdict, held.by_margin) == (GateVerdict.PASS, True)
+    assert not decide(cases(490, 10), 0.9, with_margin).by_margin
+    assert decide(cases(400, 100), 0.9, with_margin).verdict is GateVerdict.FAIL
+
+
+def test_with_a_margin_some_number_of_samples_decides_at_any_rate() -> None:
+    at_the_threshold = cases(90, 10)
+    assert decide(at_the_threshold, 0.9, BY_INTERVAL).samples is None
+    found = decide(at_the_threshold, 0.9, replace(BY_INTERVAL, margin=0.02))
+    assert found.verdict is GateVerdict.UNDECIDED
+    assert found.samples is not None
+    more = cases(90 * (1 + found.samples), 10 * (1 + found.samples))
+    assert decide(more, 0.9, replace(BY_INTERVAL, margin=0.02)).verdict is GateVerdict.PASS
+
+
 def test_where_no_answer_ever_varied_more_cases_are_needed() -> None:
     found = decide(cases(45, 5, samples=2), 0.85, BY_INTERVAL)
     assert (found.verdict, found.samples) == (GateVerdict.UNDECIDED, None)
