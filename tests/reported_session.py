@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pytest_promptopt.baselines.comparison import PromptComparison, compare_measured
+from pytest_promptopt.baselines.measured import Measured
 from pytest_promptopt.failures import Category, FailedCase, Feedback
 from pytest_promptopt.gate import check_prompts
 from pytest_promptopt.records import Case, CaseResult, Failure, FlakyCase, Outcome, Role, Spend, Split, Status
@@ -19,7 +22,7 @@ from pytest_promptopt.results import (
     RunResult,
     SplitScore,
 )
-from pytest_promptopt.settings import Mode, Settings
+from pytest_promptopt.settings import FailOn, Mode, Settings
 from pytest_promptopt.thresholds import GateName, Threshold
 
 ROUTE = "prompts/route.md"
@@ -115,6 +118,55 @@ RUN = RunResult(
     elapsed=3.5,
     journal=".promptopt/runs/run-1/journal.jsonl",
 )
+
+BASELINE = "promptopt-baseline.json"
+
+
+def measured(case: str, *scores: float, answer: str = "billing", **more: Any) -> Measured:
+    return Measured(ROUTE, f"test_route.py::{case}", "", scores, answer=answer, text="3f2a", **more)
+
+
+def comparison() -> PromptComparison:
+    """One case of each kind."""
+    before = [
+        measured("passes", 0.0, answer="refund", category="wrong label", cost=0.1, latency=0.5),
+        measured("fails", 1.0, cost=0.1, latency=0.5),
+        measured("flips", 1.0, 0.0),
+        measured("errors", 1.0),
+        measured("other", 1.0, test="1"),
+        measured("gone", 1.0),
+        measured("elsewhere", 1.0),
+    ]
+    now = [
+        measured("passes", 1.0, cost=0.2, latency=0.7),
+        measured("fails", 0.0, answer="Billing.", category="format violation", cost=0.2, latency=0.7),
+        measured("flips", 0.0, 1.0),
+        measured("errors"),
+        measured("other", 1.0, test="2"),
+        measured("new", 1.0),
+    ]
+    (found,) = compare_measured(before, now, is_left_out=lambda case: case.endswith("elsewhere"))
+    return found
+
+
+def comparison_of(text: str) -> PromptComparison:
+    """One whose every case, model, answer and category is `text`."""
+    before = Measured(ROUTE, f"test_it.py::{text}", text, (1.0,), answer=text)
+    (found,) = compare_measured([before], [replace(before, scores=(0.0,), category=text)])
+    named = (f"test_it.py::{text}",)
+    return replace(found, new=named, removed=named, unanswered=named, other_models=(text,))
+
+
+def compared_report(**changed: Any) -> SessionReport:
+    """A check that was compared, and fails for the broken case."""
+    settings = Settings(rootdir=Path("home"), model="demo", fail_on=FailOn.ANY)
+    arguments: dict[str, Any] = {
+        "run": None,
+        "settings": settings,
+        "compared": (comparison(),),
+        "compared_with": BASELINE,
+    }
+    return session_report(**(arguments | changed))
 
 
 def session_report(**changed: Any) -> SessionReport:

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from pytest_promptopt.baselines.comparison import PromptComparison
 from pytest_promptopt.settings import FailOn, Settings
 from pytest_promptopt.text import plural
+
+
+class CompareVerdict(StrEnum):
+    """What a comparison shows, whether or not it fails anything."""
+
+    GAIN = "gain"
+    LOSS = "loss"
+    TOLERATED_LOSS = "loss within margin"
+    NO_GAIN = "gain not shown"
+    NO_LOSS = "loss not shown"
+    NO_CHANGE = "no change"
+    #: The baseline knows the prompt, and none of its cases can be held against this run.
+    INCOMPARABLE = "incomparable"
+    #: The baseline does not know the prompt.
+    NEW = "new"
 
 
 @dataclass(frozen=True)
@@ -33,3 +49,16 @@ class CompareRule:
         if self.fail_on is FailOn.ANY:
             return f"{plural(len(found.broken), 'case')} broken" if found.broken else ""
         return "a loss is shown" if found.is_worse(self.alpha, self.margin) else ""
+
+    def verdict(self, found: PromptComparison) -> CompareVerdict:
+        """What the comparison shows."""
+        if not found.pairs:
+            return CompareVerdict.INCOMPARABLE if found.incomparable else CompareVerdict.NEW
+        if not found.change:
+            return CompareVerdict.NO_CHANGE
+        if found.change > 0:
+            return CompareVerdict.GAIN if found.p <= self.alpha else CompareVerdict.NO_GAIN
+        if found.p > self.alpha:
+            return CompareVerdict.NO_LOSS
+        shown = found.is_worse(self.alpha, self.margin)
+        return CompareVerdict.LOSS if shown else CompareVerdict.TOLERATED_LOSS

@@ -42,6 +42,11 @@ class Pair:
         return self.before.flaky or self.now.flaky
 
     @property
+    def same_answers(self) -> bool:
+        """Whether all answers are known to be the same, whole."""
+        return bool(self.before.answers) and self.before.answers == self.now.answers
+
+    @property
     def fixed(self) -> bool:
         return not self.flaky and not self.before.passed and self.now.passed > 0
 
@@ -81,6 +86,11 @@ class PromptComparison:
     def test(self) -> PairedTest:
         most = max((pair.weight for pair in self.pairs), default=1.0)
         return paired_test([pair.weight / most * pair.change for pair in self.pairs])
+
+    @property
+    def p(self) -> float:
+        """The one-sided p-value of the change, in its own direction."""
+        return self.test.worse if self.change < 0 else self.test.better
 
     @property
     def rates(self) -> tuple[float, float]:

@@ -252,16 +252,27 @@ class BaselineSession:
             f"{MAX_ANSWER} characters"
         ]
 
+    @property
+    def found(self) -> Sequence[PromptComparison]:
+        """What has changed for each prompt and model; empty where nothing was compared."""
+        return tuple(self._found)
+
+    @property
+    def compared_with(self) -> str:
+        """What the session was compared with, as reports name it; empty where nothing was compared."""
+        compared = self._settings.compare
+        if compared is None or not self._found:
+            return ""
+        return compared if self._settings.earlier_ref is not None else self._shown(Path(compared))
+
     def show(self, reporter: pytest.TerminalReporter, width: int) -> None:
         """What has changed, as a section."""
         if self._found:
             from pytest_promptopt.reports.baseline_report import comparison_section
             from pytest_promptopt.reports.lines import print_section
 
-            compared = self._settings.compare or ""
-            name = compared if self._settings.earlier_ref is not None else self._shown(Path(compared))
             lines = comparison_section(self._found, width=width)
-            print_section(reporter, f"compared with {name}", lines)
+            print_section(reporter, f"compared with {self.compared_with}", lines)
 
     def show_verdicts(self, reporter: pytest.TerminalReporter) -> None:
         """One line for each prompt and model."""

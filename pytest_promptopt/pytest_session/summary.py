@@ -173,7 +173,7 @@ class Summary:
         from pytest_promptopt import __version__
         from pytest_promptopt.reports.session_report import SessionCalls, SessionReport
 
-        paid = self._paid
+        paid, baseline = self._paid, self._baseline
         return SessionReport(
             checks=self._checks,
             run=self._run,
@@ -182,6 +182,8 @@ class Summary:
             version=__version__,
             notes=tuple(self._notes),
             calls=SessionCalls(self._tally.count_cached(paid.keys), paid.calls, paid.spend),
+            compared=() if baseline is None else baseline.found,
+            compared_with="" if baseline is None else baseline.compared_with,
         )
 
     def _write_reports(self) -> None:

@@ -17,8 +17,10 @@ from typing import Any
 
 from pytest_promptopt.file_writing import replace_file
 from pytest_promptopt.prompt_check import PromptCheck
+from pytest_promptopt.reports.baseline_wording import noise_sentences
 from pytest_promptopt.reports.check_report import gate_verdicts, limit_words
 from pytest_promptopt.reports.html_cases import ROW, Table, case_details, case_rows, list_value
+from pytest_promptopt.reports.html_compared import compared_data
 from pytest_promptopt.reports.html_run import run_data
 from pytest_promptopt.reports.json_report import plain_json
 from pytest_promptopt.reports.session_report import (
@@ -40,7 +42,10 @@ MAX_SIZE = 5_000_000
 LIMITS = ((8_000, 90), (2_000, 90), (600, 60), (200, 40))
 
 #: In the order in which they are read; the first has what the others use.
-SCRIPTS = ("dom.js", "charts.js", "state.js", "overview.js", "cases.js", "details.js", "run.js", "main.js")
+SCRIPTS = (
+    *("dom.js", "charts.js", "state.js", "overview.js", "compared.js", "cases.js", "details.js", "run.js"),
+    "main.js",
+)
 
 
 def write_html(path: Path, report: SessionReport) -> None:
@@ -69,6 +74,7 @@ def _page(report: SessionReport, limit: int, width: int) -> str:
         "settings": _settings(report),
         "calls": calls_line(report.calls.cached, report.calls.made, report.calls.paid),
         "notes": list(report.notes),
+        "compared_with": report.compared_with,
         "prompts": [_prompt(report, check, categories, width) for check in report.checks],
         "run": None
         if report.run is None
@@ -104,6 +110,8 @@ def _prompt(report: SessionReport, check: PromptCheck, categories: Table, width:
         "verdict": check.verdict,
         "limits": [{"word": word, "held": held} for word, held in limit_words(check).items()],
         "gates": [gate.line.text for gate in gate_verdicts(check)],
+        "noise": list(noise_sentences(check, report.settings.alpha)),
+        "compared": compared_data(report, check),
         "splits": [_part(part) for part in parts_by_split(check)],
         "models": [_part(part) for part in parts_by_model(check)],
         "categories": [

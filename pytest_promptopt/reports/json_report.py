@@ -6,8 +6,9 @@ asked for. Keys may be added under the same schema number; none is removed or ch
 
 The report: ``schema`` (1), ``version`` of pytest-promptopt, ``settings`` (every setting of the session
 as resolved, without the root folder), ``passed`` (whether every threshold holds; true when there is
-none), ``prompts``, ``calls``, ``run``, ``notes`` (the sentences at the end of the session: who judged
-answers, say). The file ``reports/report.schema.json`` in the package is the JSON Schema of all this.
+none), ``prompts``, ``models``, ``compared``, ``calls``, ``run``, ``notes`` (the sentences at the end of
+the session: who judged answers, say). The file ``reports/report.schema.json`` in the package is the JSON
+Schema of all this.
 
 ``calls`` is what the session asked of models: how many answers were ``cached``, how many calls were ``made``
 besides, the ``requests`` sent for these, repeated ones too, their ``input_tokens``, ``output_tokens``,
@@ -30,7 +31,10 @@ besides, the ``requests`` sent for these, repeated ones too, their ``input_token
 * ``models``, one object per model that answered its cases: ``model`` (null when none was named), ``rate``,
   ``cases``, ``failing``, ``errored``, ``held`` (whether the prompt's ``min_pass_rate`` is reached with it);
   the number of ``calls`` in these cases, their ``cost`` as they were paid, now or when they came into the
-  cache (null when no price is known), how many are ``unpriced``, ``latency_p50``: the median of their seconds
+  cache (null when no price is known), how many are ``unpriced``, ``latency_p50``: the median of their
+  seconds, ``noise`` (null when no case ran several times): of so many ``cases`` that did, how many are
+  ``flipping``: they both passed and failed, and the ``smallest`` change of the mean rate that a comparison of
+  two such runs shows (null when it shows none)
 * ``results``, one object per case: ``id``, ``case`` (its id without the model), ``model``, ``split``,
   ``status`` (``passed``, ``failed``, ``errored``, ``skipped``), ``rate``, ``samples`` (how often it ran),
   ``counted`` (how many of these are in the rate), ``weight`` (how much the case counts in the rate of the
@@ -48,6 +52,25 @@ besides, the ``requests`` sent for these, repeated ones too, their ``input_token
   ``better`` and ``worse``, the exact two-sided ``p`` of its ``test`` (the paired permutation test where
   rates differ by less than a whole case), and ``adjusted``: ``p`` corrected for all pairs of models
 * ``rates`` of each case, by its id without the model and by model, and the ``differing`` ones among them
+
+``compared`` is empty without ``--promptopt-compare``, else has one object per prompt and model:
+
+* ``prompt``, ``model``, what it was compared ``with`` (the path of the baseline, or ``git:`` and a commit)
+* over the ``cases`` that could be compared, all null without one: their rates ``before`` and ``now``; the
+  ``change`` (from -1 to 1; 0.05 is five points); its exact ``p``, which is ``p_worse`` of a loss and else
+  ``p_better``, both one-sided, of a ``test`` as in ``scores`` below; whether the text is known to be the
+  ``same_text`` in all of them
+* ``verdict``: ``gain`` or ``loss`` where one is shown, ``loss within margin``, ``gain not shown``, ``loss not
+  shown``, ``no change``, ``incomparable`` (the baseline has the prompt, and nothing of it can be compared),
+  ``new`` (the baseline does not have it); the same in ``words``, as in the terminal
+* ``fail_on`` (null when a comparison is only told), ``margin`` (a share), whether it ``failed`` the session
+* cases, by their ids without the model, each in one of these lists: ``fixed``, ``broken``, ``flaky``
+  (passed and failed under one text), ``new``, ``removed``, and ``not_compared``, one object per reason:
+  ``why``, ``cases``
+* ``answers`` of the fixed and broken cases, each ``before`` and ``now``, cut to about 200 characters
+* ``other_models``: who answered the cases before, where none of them was answered by this model
+* ``categories`` of failures, the largest change first: ``name``, how many cases ``before`` and ``now``
+* ``cost`` of the cases and ``latency_p50``, each ``before`` and ``now``, null when they are not known
 
 ``run`` is null without ``--optimize``, else what it did:
 
@@ -114,12 +137,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_promptopt.baselines.noise import SuiteNoise
 from pytest_promptopt.file_writing import replace_file
 from pytest_promptopt.gate_rule import GateDecision
 from pytest_promptopt.model_comparison import ModelComparison, ModelFigures, model_figures
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
 from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.records import CaseResult, Spend
+from pytest_promptopt.reports.baseline_json import compared_json, noise_json
+from pytest_promptopt.reports.baseline_wording import noises
 from pytest_promptopt.reports.session_report import SessionCalls, SessionReport
 from pytest_promptopt.results import Iteration, ModelChange, PromptResult, RunResult, SplitScore
 from pytest_promptopt.thresholds import LimitGate
@@ -143,8 +169,12 @@ def report_json(report: SessionReport) -> dict[str, Any]:
         "version": report.version,
         "settings": _settings(report.settings),
         "passed": report.passed,
-        "prompts": [_check(check, report.feedbacks.get(check.prompt)) for check in report.checks],
+        "prompts": [
+            _check(check, report.feedbacks.get(check.prompt), noises(check, report.settings.alpha))
+            for check in report.checks
+        ],
         "models": [_comparison(comparison) for comparison in report.comparisons],
+        "compared": compared_json(report),
         "calls": _calls(report.calls),
         "run": None if report.run is None else _run(report.run),
         "notes": list(report.notes),
@@ -164,7 +194,7 @@ def _settings(settings: Settings) -> dict[str, Any]:
     return named
 
 
-def _check(check: PromptCheck, feedback: Feedback | None) -> dict[str, Any]:
+def _check(check: PromptCheck, feedback: Feedback | None, noise: Mapping[str, SuiteNoise]) -> dict[str, Any]:
     categories = () if feedback is None else feedback.categories
     by_case = {} if feedback is None else {failed.case: failed.category for failed in feedback.failed}
     return {
@@ -179,7 +209,7 @@ def _check(check: PromptCheck, feedback: Feedback | None) -> dict[str, Any]:
         "gates": [_gate(model, part.decision) for model, part in check.by_gate.items()],
         "limits": [_limit(limit) for limit in check.limits],
         "categories": [dataclasses.asdict(category) for category in categories],
-        "models": [_model(figures) for figures in model_figures(check)],
+        "models": [_model(figures, noise.get(figures.model)) for figures in model_figures(check)],
         "results": [_result(result, check.prompt, by_case.get(result.case.id)) for result in check.results],
     }
 
@@ -210,7 +240,7 @@ def _limit(limit: LimitGate) -> dict[str, Any]:
     }
 
 
-def _model(figures: ModelFigures) -> dict[str, Any]:
+def _model(figures: ModelFigures, noise: SuiteNoise | None) -> dict[str, Any]:
     check = figures.check
     return {
         "model": figures.model or None,
@@ -223,6 +253,7 @@ def _model(figures: ModelFigures) -> dict[str, Any]:
         "cost": figures.cost,
         "unpriced": figures.unpriced,
         "latency_p50": figures.latency,
+        "noise": noise_json(noise),
     }
 
 

@@ -9,10 +9,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from pytest_promptopt.baselines.compare_rule import CompareVerdict
 from pytest_promptopt.gate_rule import GateVerdict
 from pytest_promptopt.records import Role, Split, Status
 from pytest_promptopt.reports.json_report import REPORT_SCHEMA
 from pytest_promptopt.results import CandidateVerdict, ConfirmationVerdict, PromptOutcome
+from pytest_promptopt.settings import FailOn
 from pytest_promptopt.thresholds import GateName
 
 FILE = Path(__file__).with_name("report.schema.json")
@@ -73,6 +75,7 @@ def report_schema() -> Schema:
             passed=YES_OR_NO,
             prompts=_list(_ref("prompt")),
             models=_list(_ref("comparison")),
+            compared=_list(_ref("compared")),
             calls=_object(
                 cached=COUNT,
                 made=COUNT,
@@ -89,6 +92,7 @@ def report_schema() -> Schema:
             **_of_checks(),
             **_of_cases(),
             **_of_comparisons(),
+            **_of_baselines(),
             **_of_runs(),
             **_of_prompts(),
             **_of_searches(),
@@ -118,6 +122,7 @@ def _of_checks() -> dict[str, Schema]:
                     cost=_or_null(POSITIVE),
                     unpriced=COUNT,
                     latency_p50=_or_null(POSITIVE),
+                    noise=_or_null(_object(cases=COUNT, flipping=COUNT, smallest=_or_null(SHARE))),
                 )
             ),
             results=_list(_ref("result")),
@@ -208,6 +213,43 @@ def _of_comparisons() -> dict[str, Schema]:
             ),
             rates=_by_name(_by_name(SHARE)),
             differing=_list(TEXT),
+        ),
+    }
+
+
+def _of_baselines() -> dict[str, Schema]:
+    """Each prompt and model against what was measured before."""
+    sides = _or_null(_object(before=POSITIVE, now=POSITIVE))
+    return {
+        "compared": _object(
+            prompt=TEXT,
+            model=_or_null(TEXT),
+            **{"with": TEXT},
+            cases=COUNT,
+            same_text=_or_null(YES_OR_NO),
+            before=_or_null(SHARE),
+            now=_or_null(SHARE),
+            change=_or_null(CHANGE),
+            p=_or_null(SHARE),
+            p_better=_or_null(SHARE),
+            p_worse=_or_null(SHARE),
+            test=_or_null(TEXT),
+            categories=_list(_object(name=TEXT, before=COUNT, now=COUNT)),
+            cost=sides,
+            latency_p50=sides,
+            verdict=_one_of(CompareVerdict),
+            words=TEXT,
+            fail_on=_or_null(_one_of(FailOn)),
+            margin=POSITIVE,
+            failed=YES_OR_NO,
+            fixed=_list(TEXT),
+            broken=_list(TEXT),
+            flaky=_list(TEXT),
+            answers=_by_name(_object(before=TEXT, now=TEXT)),
+            new=_list(TEXT),
+            removed=_list(TEXT),
+            not_compared=_list(_object(why=TEXT, cases=_list(TEXT))),
+            other_models=_list(_or_null(TEXT)),
         ),
     }
 

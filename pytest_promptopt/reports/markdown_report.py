@@ -1,6 +1,7 @@
 """The report as Markdown: the body of a pull request, a comment, the summary of a job.
 
-The prompts first, then why they fail, then what ``--optimize`` did: a page that is cut keeps what decides.
+The prompts first, then a comparison with a baseline, what ``--optimize`` did, and why prompts fail: a page
+that is cut keeps what decides.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING
 from pytest_promptopt.file_writing import replace_file
 from pytest_promptopt.gate_rule import GateVerdict
 from pytest_promptopt.prompt_check import PromptCheck
+from pytest_promptopt.reports.baseline_wording import noise_sentences
 from pytest_promptopt.reports.check_report import gate_verdicts, limit_words
+from pytest_promptopt.reports.markdown_compared import compared_blocks
 from pytest_promptopt.reports.markdown_run import run_blocks
 from pytest_promptopt.reports.markdown_text import code, fit, table, words
 from pytest_promptopt.reports.session_report import (
@@ -57,6 +60,9 @@ def _blocks(report: SessionReport) -> Iterator[str]:
         yield _overview(report)
         if spent := calls_line(report.calls.cached, report.calls.made, report.calls.paid):
             yield f"{words(spent)}."
+        if noises := _noises(report):
+            yield "\n".join(noises)
+    yield from compared_blocks(report)
     if report.run is not None:
         yield from run_blocks(report.run, report.settings.alpha)
     for check in report.checks:
@@ -76,10 +82,13 @@ def _title(report: SessionReport) -> str:
         told.append(f"{improved:,} of {len(report.run.prompts):,} improved")
     if gates:
         told.append(f"gate held by {sum(bool(check.passed) for check in gates):,} of {len(gates):,}")
+    if failed := len(report.failed_comparisons):
+        told.append(f"comparison failed by {failed:,} of {len(report.compared):,}")
     if not told:
         failing, cases = (sum(getattr(c, name) for c in report.checks) for name in ("failing", "cases"))
         told.append(f"failing cases {failing:,} of {cases:,}")
-    verdict = f"{'✅' if report.passed else '❌'} " * bool(gates)
+    good = report.passed and not failed
+    verdict = f"{'✅' if good else '❌'} " * bool(gates or failed)
     return f"{verdict}Prompts: {', '.join(told)}"
 
 
@@ -89,6 +98,14 @@ def _overview(report: SessionReport) -> str:
         part = whole(check)
         rows.append((code(check.prompt), *_figures(part), gate_word(check), _cost(part.figures)))
     return table(rows, right=[1, 2, 3, 4, 6])
+
+
+def _noises(report: SessionReport) -> list[str]:
+    """What the suite does by itself, for the first prompts."""
+    told = [each for check in report.checks for each in noise_sentences(check, report.settings.alpha)]
+    hidden = len(told) - MAX_NOTES
+    more = [f"* and {hidden:,} more"] if hidden > 0 else []
+    return [*(f"* {words(sentence)}" for sentence in told[:MAX_NOTES]), *more]
 
 
 def gate_word(check: PromptCheck) -> str:

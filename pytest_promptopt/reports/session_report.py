@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pytest_promptopt.baselines.compare_rule import CompareRule
 from pytest_promptopt.model_comparison import (
     ModelComparison,
     ModelFigures,
@@ -20,6 +21,7 @@ from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import GateSplit
 
 if TYPE_CHECKING:
+    from pytest_promptopt.baselines.comparison import PromptComparison
     from pytest_promptopt.failures import Feedback
     from pytest_promptopt.settings import Settings
 
@@ -50,6 +52,8 @@ class SessionReport:
     :param run: None when the session did not optimize.
     :param feedbacks: by prompt; may lack those without failures.
     :param notes: the sentences at the end of the session.
+    :param compared: each prompt and model against the baseline; empty when nothing was compared.
+    :param compared_with: the baseline: the path of its file, or ``git:`` and what names a commit.
     """
 
     checks: Sequence[PromptCheck]
@@ -59,6 +63,8 @@ class SessionReport:
     version: str
     notes: Sequence[str] = ()
     calls: SessionCalls = field(default_factory=SessionCalls)
+    compared: Sequence[PromptComparison] = ()
+    compared_with: str = ""
 
     @property
     def passed(self) -> bool:
@@ -69,6 +75,20 @@ class SessionReport:
     def comparisons(self) -> list[ModelComparison]:
         """The prompts whose cases ran with several models."""
         return compare_models(self.checks)
+
+    @property
+    def compare_rule(self) -> CompareRule:
+        """When a comparison with the baseline fails the session."""
+        return CompareRule.of(self.settings)
+
+    def compared_of(self, prompt: str) -> list[PromptComparison]:
+        """A prompt against the baseline, once for each model."""
+        return [found for found in self.compared if found.prompt == prompt]
+
+    @property
+    def failed_comparisons(self) -> list[PromptComparison]:
+        """Those that fail the session."""
+        return [found for found in self.compared if self.compare_rule.why_failed(found)]
 
 
 @dataclass(frozen=True)

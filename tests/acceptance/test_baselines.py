@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
+from pytest_promptopt.reports.json_schema import FILE as SCHEMA
 from tests.acceptance.application_shop import Shop
 from tests.acceptance.desk import TRAIN, VALIDATION
 from tests.acceptance.projects import Project
 from tests.acceptance.test_applications import APPLICATIONS, CONSTANT, SORTING
+from tests.unit.test_reports_html import Parts
 
 OK, FAILED, USAGE = pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.USAGE_ERROR
 
@@ -390,6 +394,51 @@ class TestComparison:
                 "compare: * -25.0 points over 2 cases: no loss is shown (0 fixed, 0 broken; *",
             ]
         )
+
+
+class TestReports:
+    def test_each_report_has_the_comparison(self, project: Project, workers: int) -> None:
+        words(project, 3)
+        project.run("--promptopt-save-baseline", "--promptopt-samples=2", workers=workers)
+        make_worse(project, "b")
+        reports = [f"--promptopt-report=out/compared.{ending}" for ending in ("json", "md", "html")]
+        args = ("--promptopt-samples=2", "--promptopt-compare", "--promptopt-fail-on=any")
+        result = project.run(*args, "--promptopt-min-pass-rate=1%", *reports, workers=workers)
+        assert result.ret == FAILED
+        json_file, markdown, page = (project.path / "out" / f"compared.{e}" for e in ("json", "md", "html"))
+        report = json.loads(json_file.read_text())
+        jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text())).validate(report)
+        [found] = report["compared"]
+        assert (found["prompt"], found["model"], found["with"]) == ("prompts/repeat.md", "house/repeat", FILE)
+        assert (found["cases"], found["now"], found["p"]) == (3, pytest.approx(2 / 3), 0.5)
+        assert (found["verdict"], found["failed"]) == ("loss not shown", True)
+        assert found["answers"] == {"test_it.py::test_word[b]": {"before": "b", "now": "bb"}}
+        [of_model] = report["prompts"][0]["models"]
+        assert of_model["noise"] == {"cases": 3, "flipping": 0, "smallest": None}
+        text = markdown.read_text()
+        assert f"### Compared with `{FILE}`" in text
+        assert (
+            "| `prompts/repeat.md` | 100.0% | **66.7%** | \\-33.3 points | 0\\.5 | 0 | 1 | ❌ FAILED" in text
+        )
+        assert re.search(r"\| `test_it\.py::test_word\[b\]` \| [^|]+ \| `b` \| `bb` \|", text)
+        assert "* noise: prompts/repeat.md: 0 of 3 cases flip under the same text" in text
+        [prompt] = Parts(page.read_text()).data("data")["prompts"]
+        assert [(each["id"], each["now"]) for each in prompt["compared"][0]["broken"]["cases"]] == [
+            ("test_it.py::test_word[b]", "bb")
+        ]
+
+    def test_a_page_names_the_commit_that_it_was_compared_with(self, project: Project) -> None:
+        words(project, 2)
+        git(project.path, "init", "-q")
+        git(project.path, "add", ".")
+        git(project.path, "commit", "-qm", "one")
+        project.run("--promptopt-compare=git:HEAD", "--promptopt-report=a.md")
+        assert "### Compared with `git:HEAD`" in (project.path / "a.md").read_text()
+
+    def test_without_a_comparison_there_is_none(self, project: Project) -> None:
+        words(project, 1)
+        project.run("--promptopt-report=a.json", "--promptopt-save-baseline")
+        assert json.loads((project.path / "a.json").read_text())["compared"] == []
 
 
 class TestBadFiles:

@@ -14,6 +14,7 @@ from tests.acceptance.desk import Desk
 from tests.benchmarks.html_report import large_report
 from tests.browser import Page, browser, find_chromium
 from tests.injections import INJECTIONS
+from tests.reported_session import compared_report
 from tests.unit.test_reports_html import evil_report
 
 CHROMIUM = find_chromium()
@@ -132,6 +133,29 @@ def test_a_case_is_opened_by_keys_and_by_its_address(large: Path) -> None:
     look(large, does)
 
 
+def test_a_comparison_shows_both_answers_and_leads_to_the_case(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(html(compared_report()), encoding="utf-8")
+
+    async def does(page: Page) -> None:
+        assert "a comparison fails" in await page.run(text_of("header.top"))
+        sides = "[...document.querySelectorAll('.changed .pair pre')].map(e => e.innerText)"
+        assert await page.run(sides) == ["billing", "Billing."]
+        for dark in (False, True):
+            await page.dark(dark)
+            colors = "(e => [getComputedStyle(e).color, getComputedStyle(e).backgroundColor])"
+            front, back = await page.run(f"{colors}(document.querySelector('.changed pre'))")
+            assert front != back
+        await page.run("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+        await page.until(f"({sides}).length === 4")
+        assert (await page.run(sides))[2:] == ["refund", "billing"], "the fixed one"
+        await page.run("document.querySelector('.changed a').click()")
+        await page.until(number_of(".panel .run"))
+        assert await page.run(text_of(".panel h2")) == "test_route.py::fails"
+
+    look(path, does)
+
+
 def test_it_is_fast_enough(large: Path) -> None:
     """A machine at work on other things gets three times what `tests/benchmarks/html_report.py` asks."""
 
@@ -156,6 +180,7 @@ def test_what_a_model_wrote_does_nothing(tmp_path: Path, name: str) -> None:
     path.write_text(html(evil_report(text)), encoding="utf-8")
 
     async def does(page: Page) -> None:
+        assert await page.run(number_of(".changed pre")), "an answer of the baseline"
         for key in "123":
             await page.press(key)
             await asyncio.sleep(0.1)

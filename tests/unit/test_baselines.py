@@ -24,7 +24,8 @@ from pytest_promptopt.baselines.comparison import PromptComparison, compare_meas
 from pytest_promptopt.baselines.measured import MAX_ANSWER, Circumstances, Measured, measure
 from pytest_promptopt.baselines.noise import suite_noise
 from pytest_promptopt.records import Call, Case, CaseResult, Outcome, Split, Status
-from pytest_promptopt.reports.baseline_report import compare_lines, comparison_section, noise_line
+from pytest_promptopt.reports.baseline_report import compare_lines, comparison_section
+from pytest_promptopt.reports.baseline_wording import noise_sentence
 from pytest_promptopt.settings import FailOn
 from pytest_promptopt.statistics import least_changes
 from pytest_promptopt.verdicts import Verdict
@@ -300,7 +301,7 @@ class TestNoise:
         noise = suite_noise([(2, 2)] * 4, 0.05)
         assert noise is not None
         assert noise.smallest is None
-        assert "no change of any size" in noise_line("a.md", noise).text
+        assert "no change of any size" in noise_sentence("a.md", noise)
 
     @given(st.lists(st.sampled_from([(2, 2), (1, 2), (0, 2), (1, 3), (3, 3)]), min_size=1, max_size=60))
     def test_no_more_cases_change_than_there_are_steady_ones(self, samples: list[tuple[int, int]]) -> None:

@@ -15,17 +15,29 @@ from typing import Any
 
 import pytest
 
+from pytest_promptopt.baselines.comparison import compare_measured
+from pytest_promptopt.baselines.measured import Measured
 from pytest_promptopt.gate import check_prompts
 from pytest_promptopt.journal import Journal
 from pytest_promptopt.records import Call, Case, CaseResult, Failure, Outcome, Split, Status, Usage
 from pytest_promptopt.reports import html_report
 from pytest_promptopt.reports.html_cases import CHUNK, ROW
+from pytest_promptopt.reports.html_compared import MAX_CHANGED, MAX_NAMED
 from pytest_promptopt.reports.html_report import SCRIPTS, html
 from pytest_promptopt.reports.html_run import side_by_side
 from pytest_promptopt.reports.session_report import SessionReport
 from pytest_promptopt.settings import Settings
 from tests.injections import INJECTIONS
-from tests.reported_session import CHECKS, FEEDBACKS, ROUTE, RUN, session_report
+from tests.reported_session import (
+    CHECKS,
+    FEEDBACKS,
+    ROUTE,
+    RUN,
+    compared_report,
+    comparison,
+    comparison_of,
+    session_report,
+)
 
 SOURCES = files("pytest_promptopt.reports") / "page"
 
@@ -92,6 +104,8 @@ def evil_report(text: str) -> SessionReport:
         run=replace(RUN, prompts=(prompt,), errors=(text,), notes=(text,)),
         feedbacks={ROUTE: replace(FEEDBACKS[ROUTE], categories=(category,), failed=(failed,))},
         notes=(text,),
+        compared=(comparison_of(text),),
+        compared_with=text,
     )
 
 
@@ -154,6 +168,65 @@ def test_the_figures_are_those_of_the_other_reports() -> None:
     )
     assert (prompt["least"], prompt["held"]) == (0.9, False)
     assert [part["name"] for part in prompt["splits"]] == ["train", "held-out"]
+
+
+def test_a_comparison_has_both_answers_and_the_places_of_its_cases() -> None:
+    data = Parts(html(compared_report())).data("data")
+    assert data["compared_with"] == "promptopt-baseline.json"
+    ((found,),) = (prompt["compared"] for prompt in data["prompts"])
+    assert (found["model"], found["words"]) == ("no model named", "FAILED: 1 case broken")
+    assert (found["failed"], found["kind"], found["same"]) == (True, "failed", True)
+    assert (found["change"], found["p"]) == ("+0.0 points", "p = 0.75, exact sign test")
+    assert found["broken"] == {
+        "count": 1,
+        "cases": [
+            {
+                "id": "test_route.py::fails",
+                "kind": "format violation",
+                "before": "billing",
+                "now": "Billing.",
+                "same": False,
+            }
+        ],
+    }
+    assert [(each["words"], each["count"]) for each in found["named"]] == [
+        ("Flaky: passed and failed under one text", 1),
+        ("New", 1),
+        ("Removed", 1),
+        ("Not compared: its test has changed", 1),
+        ("Not compared: no usable answer, before or now", 1),
+        ("Not compared: left out of this run", 1),
+    ]
+    assert data["prompts"][0]["noise"][0].startswith("noise: prompts/route.md: 1 of 1 case flips")
+
+
+def test_a_changed_case_leads_to_the_row_of_its_model() -> None:
+    """A comparison names it without the model."""
+    models = ("house/a", "house/b")
+    results = [
+        CaseResult(
+            Case(f"test_it.py::a[{model}]", (ROUTE,), Split.TRAIN, models=(model,), pair="test_it.py::a"),
+            (Outcome("", Status.FAILED, 0.0),),
+        )
+        for model in models
+    ]
+    before = [Measured(ROUTE, "test_it.py::a", model, (1.0,)) for model in models]
+    compared = compare_measured(before, [replace(each, scores=(0.0,)) for each in before])
+    report = compared_report(checks=check_prompts({ROUTE: results}, {}), feedbacks={}, compared=compared)
+    (prompt,) = Parts(html(report)).data("data")["prompts"]
+    assert [found["broken"]["cases"][0]["id"] for found in prompt["compared"]] == [
+        "test_it.py::a[house/a]",
+        "test_it.py::a[house/b]",
+    ]
+
+
+def test_of_many_changed_cases_the_first_are_in_the_page_and_all_are_counted() -> None:
+    (pair,) = comparison().broken
+    many = replace(comparison(), pairs=(pair,) * (MAX_CHANGED + 1), new=("test_route.py::new",) * 500)
+    (prompt,) = Parts(html(compared_report(compared=(many,)))).data("data")["prompts"]
+    (found,) = prompt["compared"]
+    assert (found["broken"]["count"], len(found["broken"]["cases"])) == (MAX_CHANGED + 1, MAX_CHANGED)
+    assert (found["named"][0]["count"], len(found["named"][0]["ids"])) == (500, MAX_NAMED)
 
 
 def test_a_case_of_two_prompts_has_its_details_once() -> None:

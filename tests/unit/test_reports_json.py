@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pytest_promptopt.baselines.comparison import compare_measured
 from pytest_promptopt.gate import check_prompts
 from pytest_promptopt.records import Failure, Outcome, Split, Status
-from pytest_promptopt.reports.json_report import _score, write_json
+from pytest_promptopt.reports.json_report import _score, report_json, write_json
 from pytest_promptopt.results import (
     RunResult,
     SplitScore,
 )
 from pytest_promptopt.statistics import PERMUTATION_TEST, PairedTest
-from tests.reported_session import ROUTE, RUN, case, session_report
+from tests.reported_session import (
+    BASELINE,
+    PASSED,
+    ROUTE,
+    RUN,
+    case,
+    compared_report,
+    comparison,
+    measured,
+    session_report,
+)
 
 
 def written(path: Path, *, run: RunResult | None = RUN, **changed: Any) -> dict[str, Any]:
@@ -29,7 +41,7 @@ def written(path: Path, *, run: RunResult | None = RUN, **changed: Any) -> dict[
 def test_the_report_says_what_it_is_and_how_it_was_made(tmp_path: Path) -> None:
     report = written(tmp_path / "deep" / "er" / "report.json")
     assert list(report) == [
-        *("schema", "version", "settings", "passed", "prompts", "models", "calls", "run", "notes")
+        *("schema", "version", "settings", "passed", "prompts", "models", "compared", "calls", "run", "notes")
     ]
     assert (report["schema"], report["version"], report["passed"]) == (1, "0.1.0", False)
     assert report["settings"]["model"] == "demo"
@@ -122,6 +134,66 @@ def test_an_unknown_price_is_null_and_never_0(tmp_path: Path) -> None:
 def test_a_plain_check_has_no_run(tmp_path: Path) -> None:
     report = written(tmp_path / "report.json", run=None, checks=(), feedbacks={})
     assert (report["run"], report["prompts"], report["passed"]) == (None, [], True)
+
+
+def test_a_comparison_is_there_with_every_case_at_one_place() -> None:
+    (found,) = report_json(compared_report())["compared"]
+    assert (found["prompt"], found["model"], found["with"]) == (ROUTE, None, BASELINE)
+    assert (found["cases"], found["before"], found["now"], found["change"]) == (3, 0.5, 0.5, 0.0)
+    assert (found["p"], found["p_better"], found["p_worse"]) == (0.75, 0.75, 0.75)
+    assert (found["test"], found["same_text"]) == ("sign test", True)
+    assert (found["verdict"], found["words"]) == ("no change", "FAILED: 1 case broken")
+    assert (found["fail_on"], found["margin"], found["failed"]) == ("any", 0.0, True)
+    assert {name: found[name] for name in ("fixed", "broken", "flaky", "new", "removed")} == {
+        "fixed": ["test_route.py::passes"],
+        "broken": ["test_route.py::fails"],
+        "flaky": ["test_route.py::flips"],
+        "new": ["test_route.py::new"],
+        "removed": ["test_route.py::gone"],
+    }
+    assert found["not_compared"] == [
+        {"why": "its test has changed", "cases": ["test_route.py::other"]},
+        {"why": "no usable answer, before or now", "cases": ["test_route.py::errors"]},
+        {"why": "left out of this run", "cases": ["test_route.py::elsewhere"]},
+    ]
+    assert found["answers"] == {
+        "test_route.py::passes": {"before": "refund", "now": "billing"},
+        "test_route.py::fails": {"before": "billing", "now": "Billing."},
+    }
+    assert found["categories"] == [
+        {"name": "format violation", "before": 0, "now": 1},
+        {"name": "wrong label", "before": 1, "now": 0},
+    ]
+    assert found["cost"] == {"before": 0.2, "now": 0.4}
+    assert found["latency_p50"] == {"before": 0.5, "now": 0.7}
+
+
+def test_what_cannot_be_compared_has_no_figures() -> None:
+    (other,) = compare_measured(
+        [replace(measured("passes", 1.0), model="house/old")], [replace(measured("passes", 1.0), model="m")]
+    )
+    (found,) = report_json(compared_report(compared=(other,)))["compared"]
+    figures = ("before", "now", "change", "p", "p_better", "p_worse", "test", "same_text", "cost")
+    assert [found[name] for name in figures] == [None] * len(figures)
+    assert (found["verdict"], found["failed"]) == ("incomparable", True)
+    assert (found["model"], found["other_models"]) == ("m", ["house/old"])
+
+
+def test_a_comparison_that_is_only_told_fails_nothing() -> None:
+    (found,) = report_json(session_report(run=None, compared=(comparison(),)))["compared"]
+    assert (found["fail_on"], found["failed"], found["words"]) == (None, False, "no change")
+
+
+@pytest.mark.parametrize(
+    ("samples", "noise"),
+    [((PASSED,), None), ((PASSED, PASSED), {"cases": 8, "flipping": 0, "smallest": 0.625})],
+)
+def test_the_noise_of_a_suite_stands_with_each_model(
+    samples: tuple[Outcome, ...], noise: dict[str, float] | None
+) -> None:
+    checks = check_prompts({ROUTE: [case(str(number), *samples) for number in range(8)]}, {})
+    (prompt,) = report_json(session_report(checks=checks, feedbacks={}))["prompts"]
+    assert [model["noise"] for model in prompt["models"]] == [noise]
 
 
 def test_whatever_a_test_compares_becomes_json(tmp_path: Path) -> None:

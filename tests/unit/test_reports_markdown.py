@@ -11,6 +11,7 @@ from pytest_promptopt.gate import check_prompts
 from pytest_promptopt.gate_rule import GateRule
 from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.records import Case, CaseResult, Failure, Outcome, Split, Status
+from pytest_promptopt.reports.markdown_compared import MAX_BROKEN, MAX_BROKEN_IN_ALL
 from pytest_promptopt.reports.markdown_report import MAX_BODY, markdown
 from pytest_promptopt.reports.markdown_text import code, fenced, fit, table, words
 from pytest_promptopt.reports.session_report import interval
@@ -19,7 +20,17 @@ from pytest_promptopt.settings import GateMode
 from pytest_promptopt.statistics import wilson_interval
 from pytest_promptopt.thresholds import GateName, Threshold
 from tests.injections import INJECTIONS
-from tests.reported_session import CHECKS, FEEDBACKS, PASSED, ROUTE, RUN, session_report
+from tests.reported_session import (
+    CHECKS,
+    FEEDBACKS,
+    PASSED,
+    ROUTE,
+    RUN,
+    compared_report,
+    comparison,
+    comparison_of,
+    session_report,
+)
 
 EVIL = (
     "<img src=x onerror=alert(1)> @octocat #12 GH-3 https://evil.example www.evil.example a@b.example "
@@ -114,6 +125,45 @@ def test_after_an_optimization_it_has_the_evidence_and_the_diff() -> None:
     assert "| optimizer | 1 | 50 | 20 | price unknown |" in page
 
 
+def test_a_comparison_is_a_table_and_the_broken_cases_with_both_answers() -> None:
+    page = markdown(compared_report(), MAX_BODY)
+    assert page.startswith("## ❌ Prompts: gate held by 0 of 1, comparison failed by 1 of 1\n")
+    head, rest = page.split("### Compared with `promptopt-baseline.json`\n\n")
+    assert "noise: prompts/route.md: 1 of 1 case flips under the same text; no change of any size" in head
+    lines = rest.splitlines()
+    assert lines[0] == "| prompt | before | now | change | p | fixed | broken | verdict |"
+    figures = "50.0% | **50.0%** | \\+0.0 points | 0\\.75 | 1 | 1"
+    assert lines[2] == f"| `prompts/route.md` | {figures} | ❌ FAILED: 1 case broken |"
+    name, *details = lines[4].split(" · ")
+    assert name == "* `prompts/route.md`: 3 cases compared, the same text"
+    assert details == [
+        "not compared: 1 case \\(its test has changed\\), 1 case \\(no usable answer, before or now\\), "
+        "1 case \\(left out of this run\\)",
+        *("flaky: 1 case", "new: 1 case", "removed: 1 case"),
+        "kinds of failure: format violation 0 -&gt; 1; wrong label 1 -&gt; 0",
+        "cost \\$0.2000 -&gt; \\$0.4000, latency p50 0.50s -&gt; 0.70s",
+    ]
+    assert "| `test_route.py::fails` | format violation | `billing` | `Billing.` |" in lines
+    assert "Compared with" not in markdown(session_report(), MAX_BODY)
+
+
+def test_several_models_are_told_apart_and_a_told_comparison_has_no_mark() -> None:
+    both = [replace(comparison(), model=model) for model in ("house/a", "")]
+    page = markdown(session_report(run=None, compared=both, compared_with="git:main"), MAX_BODY)
+    assert "| `prompts/route.md` with `house/a` | 50.0% |" in page
+    assert "| `prompts/route.md` with `no model named` | 50.0% |" in page
+    assert page.count("| no change |") == 2
+
+
+def test_of_many_broken_cases_the_first_are_shown() -> None:
+    (pair,) = comparison().broken
+    many = replace(comparison(), pairs=(pair,) * 60)
+    page = markdown(compared_report(compared=(many,) * 6), MAX_BODY)
+    assert page.count("| `test_route.py::fails` |") == MAX_BROKEN_IN_ALL
+    assert page.count(f"And {60 - MAX_BROKEN} more broken cases.") == MAX_BROKEN_IN_ALL // MAX_BROKEN
+    assert "**format violation**" in page, "what comes after them has its room"
+
+
 @pytest.mark.parametrize("name", [*INJECTIONS, "all at once"])
 def test_nothing_that_a_model_wrote_does_anything(name: str) -> None:
     text = INJECTIONS.get(name, EVIL)
@@ -141,8 +191,11 @@ def test_nothing_that_a_model_wrote_does_anything(name: str) -> None:
         run=replace(RUN, prompts=(prompt,), errors=(text,), notes=(text,)),
         feedbacks={ROUTE: replace(FEEDBACKS[ROUTE], categories=(category,), failed=(failed,))},
         notes=(text,),
+        compared=(comparison_of(text), comparison_of(text)),
+        compared_with=text,
     )
     page = markdown(report, MAX_BODY)
+    assert "| broken case |" in page
     assert_harmless(page)
     assert re.search(r"^(`{4,})diff\n.*?^\1$", page, re.DOTALL | re.MULTILINE), (
         "a longer fence than the text's"

@@ -23,7 +23,7 @@ from pytest_promptopt.results import (
 )
 from pytest_promptopt.thresholds import GateName, Threshold
 from pytest_promptopt.verdicts import Suggestion, Verdict
-from tests.reported_session import CHECKS, RUN, session_report
+from tests.reported_session import CHECKS, RUN, compared_report, comparison, session_report
 
 SCHEMA = report_schema()
 
@@ -56,7 +56,8 @@ def full_report() -> dict[str, Any]:
     run = replace(RUN, prompts=(optimized,), compared=(replace(RUN, prompts=(optimized,)),))
     asked = {name: Threshold(0.9, check.where) for name in GateName}
     checks = (type(check).of(check.prompt, tuple(results), asked),)
-    return report_json(session_report(checks=checks, run=run, notes=("a note",)))
+    compared = (comparison(), replace(comparison(), pairs=(), other_models=("", "house/old")))
+    return report_json(compared_report(checks=checks, run=run, notes=("a note",), compared=compared))
 
 
 def test_the_file_in_the_package_is_this_schema() -> None:
@@ -72,6 +73,8 @@ def test_reports_are_valid(report: dict[str, Any]) -> None:
 def test_every_key_of_a_full_report_is_named() -> None:
     report = full_report()
     assert report["models"]
+    assert [each["cases"] for each in report["compared"]] == [3, 0]
+    assert all(model["noise"] for model in report["prompts"][0]["models"])
     assert report["prompts"][0]["results"][0]["verdicts"]
     assert sorted(unnamed(report, SCHEMA, "")) == []
 
@@ -106,6 +109,11 @@ def unnamed(value: Any, schema: Any, place: str) -> Iterator[str]:
         (("run", "prompts", 0, "iterations", 0, "candidates", 0, "fixed"), None),
         (("run", "prompts", 0, "scores", 0, "interval"), [0.1]),
         (("run", "spend"), {"cook": {}}),
+        (("compared",), None),
+        (("compared", 0, "change"), -33.3),
+        (("compared", 0, "verdict"), "worse"),
+        (("compared", 0, "fail_on"), "never"),
+        (("compared", 0, "not_compared", 0, "cases"), 1),
     ],
 )
 def test_what_no_report_says_is_not_valid(place: tuple[str | int, ...], wrong: object) -> None:

@@ -10,10 +10,11 @@ let shownView = null;
 function frame() {
   const gates = DATA.prompts.filter((prompt) => prompt.held !== null || prompt.limits.length);
   const verdict = gates.length ? pill(DATA.passed ? "every gate holds" : "a gate does not hold", DATA.passed ? "held" : "failed") : null;
+  const worse = DATA.prompts.some((prompt) => prompt.compared.some((found) => found.failed));
   const links = Object.entries(VIEWS).filter(([name]) => name !== "run" || DATA.run)
     .map(([name, [words]]) => el("a", { href: address({ view: name }), "data-view": name }, words));
   replace(page,
-    el("header", { class: "top" }, el("h1", null, "Prompt report"), verdict,
+    el("header", { class: "top" }, el("h1", null, "Prompt report"), verdict, worse ? pill("a comparison fails", "failed") : null,
       el("nav", { "aria-label": "views" }, links, el("button", { type: "button", class: "plain", onclick: () => help.showModal(), "aria-label": "keys" }, "?"))),
     main, printed, el("footer", null, `pytest-promptopt ${DATA.version} · texts longer than ${count(DATA.limit)} characters are cut`), help);
 }

@@ -1,7 +1,7 @@
 // The first view: each prompt with its rate, its gate and why it fails.
 
 function overview() {
-  return [summaryCard(), DATA.prompts.map(promptCard), notes()];
+  return [summaryCard(), DATA.prompts.map((prompt) => [comparedCard(prompt), promptCard(prompt)]), notes()];
 }
 
 function summaryCard() {
@@ -9,9 +9,10 @@ function summaryCard() {
   const rows = DATA.prompts.map((prompt) => [
     el("a", { href: address({ view: "overview", prompt: prompt.name }), class: "mono" }, prompt.name),
     intervalBar(prompt.rate, prompt.ends, prompt.least, prompt.held),
-    percent(prompt.rate), `${count(passing(prompt))} of ${count(counted(prompt))}`, gatePills(prompt), prompt.cost || "–",
+    percent(prompt.rate), ...(DATA.compared_with ? [changes(prompt)] : []),
+    `${count(passing(prompt))} of ${count(counted(prompt))}`, gatePills(prompt), prompt.cost || "–",
   ]);
-  const columns = [["prompt"], ["0 to 100 %"], ["pass rate", true], ["passing", true], ["gate"], ["cost", true]];
+  const columns = [["prompt"], ["0 to 100 %"], ["pass rate", true], ...(DATA.compared_with ? [["change"]] : []), ["passing", true], ["gate"], ["cost", true]];
   return el("section", { class: "card" },
     el("h2", null, "This session"),
     el("div", { class: "facts small soft" }, DATA.settings.map(([name, value]) => el("span", null, `${name}: `, el("b", null, value)))),
@@ -54,7 +55,7 @@ function promptCard(prompt) {
       figure("model calls", count(prompt.calls)),
       figure("cost", prompt.cost || "–"),
       figure("latency, median", seconds(prompt.seconds))),
-    prompt.gates.map((sentence) => el("p", { class: "small soft" }, sentence)),
+    [...prompt.gates, ...prompt.noise].map((sentence) => el("p", { class: "small soft" }, sentence)),
     parts("split", prompt.splits, prompt), parts("model", prompt.models, prompt),
     prompt.categories.length ? [el("h3", null, "Why cases fail"), prompt.categories.map((kind) => category(kind, prompt))] : null);
 }
