@@ -29,6 +29,7 @@ from pytest_promptopt.reports.evidence_wording import heldout_verdict
 from pytest_promptopt.results import SplitScore
 from pytest_promptopt.runs.past import OPENED, RESUMED
 from pytest_promptopt.settings import Settings
+from pytest_promptopt.thresholds import GateName
 from tests.unit.test_rooms import FLOORS
 
 from .doc_pages import PAGES, ROOT, anchors, block, blocks, first_cells, project_of, section
@@ -208,7 +209,7 @@ def test_the_examples_of_the_hooks_are_whole() -> None:
 
 
 def test_every_argument_of_the_mark_is_documented() -> None:
-    marked = {*Mark.__annotations__} - {"paths", "parameters"}
+    marked = {*Mark.__annotations__, *GateName} - {"paths", "parameters", "thresholds"}
     assert set(first_cells(PAGES["docs/reference/mark.md"])) == marked
 
 
