@@ -47,6 +47,7 @@ FREE = frozenset(
         "fail_on",
         "compare_margin",
         "reports",
+        "pr_body",
     }
 )
 
