@@ -48,7 +48,7 @@ def main() -> int:
         print(f"usage: prompt_comment.py REPORT.md; missing variables: {', '.join(missing) or 'none'}")
         return 2
     try:
-        with open(sys.argv[1], encoding="utf-8") as stream:
+        with open(sys.argv[1], encoding="utf-8", errors="replace") as stream:
             body = comment(stream.read(), os.environ.get("COMMIT", ""))
     except OSError as error:
         warn(f"there is no report to show: {error}")
