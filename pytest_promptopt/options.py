@@ -55,6 +55,13 @@ def add_options(parser: pytest.Parser) -> None:
         ".json for scripts; may be given several times",
     )
     parser.addini("promptopt_report", "Reports to write, one path a line", type="linelist", default=[])
+    group.addoption(
+        "--promptopt-pr-body",
+        metavar="FILE",
+        default=None,
+        help="With --optimize: write the body of a pull request to this .md file; it is empty where no "
+        "prompt file was written",
+    )
 
 
 def _add_actions(group: pytest.OptionGroup) -> None:
@@ -154,6 +161,7 @@ def read_settings(config: pytest.Config) -> Settings:
         rootdir=config.rootpath,
         mode=mode,
         reports=_reports(config),
+        pr_body=_pr_body(config),
         save_baseline=_baseline(config, "--promptopt-save-baseline"),
         compare=_compared(config),
         resume="" if resumed is None else resumed.id,
@@ -214,6 +222,17 @@ def _reports(config: pytest.Config) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(folder / check_report_path(text, name=name) for folder, name, text in given))
 
 
+def _pr_body(config: pytest.Config) -> Path | None:
+    text: str | None = config.option.promptopt_pr_body
+    if text is None:
+        return None
+    path = config.invocation_params.dir / text
+    if path.suffix.lower() != ".md" or path.is_dir():
+        was = "a folder" if path.is_dir() else "no path of a .md file"
+        raise SettingsError(f"--promptopt-pr-body: {text!r} is {was}; write --promptopt-pr-body=FILE.md")
+    return path
+
+
 def _baseline(config: pytest.Config, option: str) -> Path | None:
     """The file that an option names: from where pytest was started, the default one from rootdir."""
     text: str | None = config.getoption(option.lstrip("-").replace("-", "_"))
@@ -268,6 +287,8 @@ def check_combination(config: pytest.Config, settings: Settings) -> None:
         raise SettingsError(f"{given} is of a comparison: add --promptopt-compare, with a file or git:REF")
     if settings.gate_samples is not None:
         _check_gate_samples(config, settings)
+    if settings.pr_body is not None:
+        _check_pr_body(config, settings)
     if not settings.optimizing:
         return
     mode = "--optimize" if settings.mode is Mode.OPTIMIZE else "--optimize-dry-run"
@@ -298,6 +319,19 @@ def _check_measuring(config: pytest.Config, settings: Settings) -> None:
             f"--promptopt-compare={settings.compare} runs the cases with both texts in one process; leave -n "
             "out, or add -n 0"
         )
+
+
+def _check_pr_body(config: pytest.Config, settings: Settings) -> None:
+    given = f"--promptopt-pr-body={config.option.promptopt_pr_body}"
+    if settings.mode is Mode.DRY_RUN:
+        raise SettingsError(
+            f"{given} tells what was written, and --optimize-dry-run writes no prompt file: use "
+            "--promptopt-report=FILE.md, or --optimize"
+        )
+    if settings.mode is not Mode.OPTIMIZE:
+        raise SettingsError(f"{given} tells what --optimize has written: add --optimize")
+    if settings.pr_body in settings.reports:
+        raise SettingsError(f"{given} and a report would be written to the same file: give each its own")
 
 
 def _check_gate_samples(config: pytest.Config, settings: Settings) -> None:

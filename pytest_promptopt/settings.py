@@ -157,6 +157,7 @@ class Settings:
     :param save_baseline: the file that what was measured is written to; `compare` the file, or ``git:REF``,
         that it is held against; `fail_on` which loss fails the session, none where None; `compare_margin` the
         points that may be lost.
+    :param pr_body: the file for the body of a pull request, where one is asked for.
     :param judge_prompt: the path of the judge's prompt file, from `rootdir`; None for the package's own.
     :param judge_labels: paths, from `rootdir`, of files with answers and what people say of them.
     :param trust_judge: whether a judge decides that was not shown to be right.
@@ -209,6 +210,7 @@ class Settings:
     compare_margin: float = 0.0
     split: tuple[float, float, float] | None = None
     reports: tuple[Path, ...] = ()
+    pr_body: Path | None = None
     judge_model: str | None = None
     embedding_model: str = NO_MODEL
     judge_prompt: str | None = None

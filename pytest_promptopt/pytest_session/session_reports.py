@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Set
+from pathlib import Path
 
 import pytest
 
@@ -23,12 +24,24 @@ def write_reports(report: SessionReport) -> Iterator[str]:
             write_report(path, report)
         except OSError as error:
             yield f"--promptopt-report: {path} was not written: {error}"
+    if report.settings.pr_body is not None:
+        yield from _write_pr_body(report.settings.pr_body, report)
     summary = github_actions.summary_file(os.environ)
     if summary is not None and (report.checks or report.run is not None):
         try:
             github_actions.append_summary(summary, report)
         except OSError as error:
             yield f"GITHUB_STEP_SUMMARY: {summary} was not written: {error}"
+
+
+def _write_pr_body(path: Path, report: SessionReport) -> Iterator[str]:
+    from pytest_promptopt.reports.pull_request_body import write_pull_request_body
+
+    try:
+        if not write_pull_request_body(path, report):
+            yield f"--promptopt-pr-body: {path} is empty, since no prompt file was written"
+    except OSError as error:
+        yield f"--promptopt-pr-body: {path} was not written: {error}"
 
 
 def annotation_lines(config: pytest.Config, report: SessionReport, failed: Set[str]) -> list[str]:

@@ -187,7 +187,8 @@ class Summary:
         )
 
     def _write_reports(self) -> None:
-        if self._settings.reports or os.environ.get("GITHUB_STEP_SUMMARY"):
+        wanted = self._settings.reports or self._settings.pr_body
+        if wanted or os.environ.get("GITHUB_STEP_SUMMARY"):
             from pytest_promptopt.pytest_session.session_reports import write_reports
 
             self._notes += write_reports(self._report())

@@ -57,7 +57,7 @@ def markdown(report: SessionReport, limit: int) -> str:
 def _blocks(report: SessionReport) -> Iterator[str]:
     yield f"## {_title(report)}"
     if report.checks:
-        yield _overview(report)
+        yield overview(report)
         if spent := calls_line(report.calls.cached, report.calls.made, report.calls.paid):
             yield f"{words(spent)}."
         if noises := _noises(report):
@@ -70,7 +70,7 @@ def _blocks(report: SessionReport) -> Iterator[str]:
     if report.notes:
         yield "### Notes"
         yield "\n".join(f"* {words(note)}" for note in report.notes[:MAX_NOTES])
-    yield f"<sub>pytest-promptopt {words(report.version)}. Intervals of pass rates are 95 % intervals.</sub>"
+    yield version_line(report)
 
 
 def _title(report: SessionReport) -> str:
@@ -92,7 +92,13 @@ def _title(report: SessionReport) -> str:
     return f"{verdict}Prompts: {', '.join(told)}"
 
 
-def _overview(report: SessionReport) -> str:
+def version_line(report: SessionReport) -> str:
+    """The last line of a page."""
+    return f"<sub>pytest-promptopt {words(report.version)}. Intervals of pass rates are 95 % intervals.</sub>"
+
+
+def overview(report: SessionReport) -> str:
+    """The table of the prompts: rates, gates, cost."""
     rows = [("prompt", "pass rate", "interval", "passing cases", "errored", "gate", "cost")]
     for check in report.checks:
         part = whole(check)

@@ -48,6 +48,7 @@ FREE = frozenset(
         "fail_on",
         "compare_margin",
         "reports",
+        "pr_body",
     }
 )
 

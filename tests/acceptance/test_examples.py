@@ -5,9 +5,6 @@ from __future__ import annotations
 import shlex
 
 import pytest
-import yaml
-
-from pytest_promptopt.options import OPTIONS
 
 from .doc_pages import ROOT, block
 from .story import Story, example, shape
@@ -24,7 +21,7 @@ ON_DEMO = {
     "pipeline": (9, 26, 1),
     "support_routing": (38, 144, 1),
 }
-#: Those that are tried in another way.
+#: Those that are tried in another way; `ci_workflow` in test_ci_recipes.py.
 OTHERS = {"ci_workflow", "real_model", "script"}
 
 
@@ -87,15 +84,3 @@ def test_a_judged_prompt_is_improved_and_its_gate_holds(story: Story) -> None:
 def test_the_example_of_a_real_model_works_on_demo(story: Story) -> None:
     example("real_model", story.path)
     assert story.run("pytest --promptopt-model=demo --promptopt-min-pass-rate=10%") == 0
-
-
-def test_the_workflow_checks_prompts(story: Story) -> None:
-    path = EXAMPLES / "ci_workflow/.github/workflows/prompts.yml"
-    (job,) = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"].values()
-    (command,) = [step["run"] for step in job["steps"] if step.get("run", "").startswith("pytest")]
-    flags = {f"--promptopt-{option.flag}" for option in OPTIONS} | {"--promptopt-report"}
-    assert {word.partition("=")[0] for word in shlex.split(command)[1:]} <= flags
-    example("support_routing", story.path)
-    assert story.run(command) == 0
-    (upload,) = [step for step in job["steps"] if "upload-artifact" in step.get("uses", "")]
-    assert (story.path / upload["with"]["path"]).is_file()

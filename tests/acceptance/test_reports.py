@@ -131,3 +131,58 @@ def test_a_report_that_cannot_be_written_is_said(project: Project, monkeypatch: 
             "promptopt: GITHUB_STEP_SUMMARY: * was not written: *",
         ]
     )
+
+
+def test_the_body_of_a_pull_request_tells_what_was_written(pytester: pytest.Pytester) -> None:
+    desk = Desk(pytester)
+    result = desk.optimize("--promptopt-pr-body=deep/pr.md")
+    page = (desk.path / "deep" / "pr.md").read_text(encoding="utf-8")
+    assert page.startswith("Improve prompts/sort.md: held-out 0.0% -> 50.0%\n\n")
+    assert f"`pytest --promptopt-restore={desk.report['run']['id']}`" in page
+    assert "\n+Answer with the label only.\n" in page
+    result.stdout.no_fnmatch_line("*--promptopt-pr-body*")
+
+    again = desk.optimize("--promptopt-pr-body=deep/pr.md")
+    assert (desk.path / "deep" / "pr.md").read_bytes() == b"", "nothing is left to improve"
+    again.stdout.fnmatch_lines(
+        ["promptopt: --promptopt-pr-body: *pr.md is empty, since no prompt file was *"]
+    )
+
+
+def test_the_body_is_empty_after_ctrl_c_and_whole_when_the_run_is_resumed(pytester: pytest.Pytester) -> None:
+    desk = Desk(pytester)
+    desk.write("pr.md", "of an earlier run")
+    desk.write("ctrl-c", "11")
+    options = ("-p", "no:asyncio", "--promptopt-pr-body=pr.md")
+    ended = desk.pytester.runpytest_subprocess("--optimize", *options, timeout=90)
+    assert ended.ret == pytest.ExitCode.INTERRUPTED
+    assert (desk.path / "pr.md").read_bytes() == b""
+    (desk.path / "ctrl-c").unlink()
+    desk.run("--optimize-resume", "--promptopt-pr-body=pr.md")
+    assert (desk.path / "pr.md").read_text(encoding="utf-8").startswith("Improve prompts/sort.md")
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("pr.md",), "--promptopt-pr-body=pr.md tells what --optimize has written: add --optimize"),
+        (
+            ("pr.md", "--optimize-dry-run"),
+            "*--optimize-dry-run writes no prompt file: use --promptopt-report=*",
+        ),
+        (("pr.txt", "--optimize"), "*'pr.txt' is no path of a .md file; write --promptopt-pr-body=FILE.md"),
+        (("folder.md", "--optimize"), "*'folder.md' is a folder; write --promptopt-pr-body=FILE.md"),
+        (("", "--optimize"), "*'' is a folder; write --promptopt-pr-body=FILE.md"),
+        (
+            ("pr.md", "--optimize", "--promptopt-report=pr.md"),
+            "*--promptopt-pr-body=pr.md and a report would be written to the same file*",
+        ),
+    ],
+)
+def test_a_body_that_cannot_be_is_refused(project: Project, args: tuple[str, ...], said: str) -> None:
+    (project.path / "folder.md").mkdir()
+    file, *others = args
+    result = project.run(f"--promptopt-pr-body={file}", *others)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {said}"])
+    assert not (project.path / "calls.log").exists()

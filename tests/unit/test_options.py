@@ -31,6 +31,7 @@ def test_every_option_fills_a_field_of_the_settings() -> None:
         "rootdir",
         "mode",
         "reports",
+        "pr_body",
         "save_baseline",
         "compare",
         "resume",
