@@ -207,11 +207,9 @@ def test_a_pull_request_is_checked_compared_and_leaves_what_is_uploaded(shop: St
     prompt.write_text(text.replace("Answer with the queue only.\n", ""), encoding="utf-8")
     assert shop.run(command(compared, BASE="main")) == 1, "it lost all its cases"
     assert any(line.startswith("compare: prompts/route.md") for line in shop.shown)
-    assert (
-        (shop.path / "prompts.md")
-        .read_text(encoding="utf-8")
-        .startswith("## ❌ Prompts: gate held by 0 of 1")
-    )
+    page = (shop.path / "prompts.md").read_text(encoding="utf-8")
+    assert page.startswith("## ❌ Prompts: gate held by 0 of 1")
+    assert "### Compared with `git:origin/main`" in page
     assert shop.run(command(gate)) == 1
     assert shop.run(COMMANDS["pre-commit"]) == 1
     prompt.write_text(text, encoding="utf-8")
