@@ -13,7 +13,9 @@ import pytest
 from pytest_promptopt.journal import FILE_NAME
 from tests import recount
 from tests.acceptance.desk import CONFTEST, HELDOUT, TRAIN, VALIDATION, WEAK, Desk
+from tests.acceptance.projects import Project
 from tests.acceptance.test_html_report import number_of, text_of
+from tests.acceptance.two_models import OF_BOTH, TwoModels
 from tests.browser import Page, browser, find_chromium
 
 #: The same model, which tells tokens and takes money for each answer.
@@ -99,6 +101,45 @@ def test_every_figure_of_a_report_equals_a_recount_of_the_journal(desk: Desk) ->
     assert run["spend"]["target"]["calls"] + run["spend"]["optimizer"]["calls"] == made.count("call")
     paid = desk.report["calls"]
     assert (paid["requests"], paid["cost"]) == (len(calls), pytest.approx(0.001 * len(calls)))
+
+
+@pytest.mark.parametrize(
+    ("models", "more"),
+    [("house/old,house/new", ()), ("house/new", ("--promptopt-from-model=house/old",))],
+    ids=["several models", "a migration"],
+)
+def test_with_several_models_the_journal_has_all_of_it(
+    pytester: pytest.Pytester, models: str, more: tuple[str, ...]
+) -> None:
+    world = TwoModels(pytester, cases=40)
+    world.optimize(models, [OF_BOTH], "--promptopt-report=report.html", *more)
+    (folder,) = world.path.glob(".promptopt/runs/*")
+    recount.check_report(world.report["run"], recount.lines_of(folder / FILE_NAME))
+    assert world.run("--promptopt-show").ret == pytest.ExitCode.OK
+    shown = data_of(folder / "report.html")["run"]
+    assert shown == data_of(world.path / "report.html")["run"]
+    assert len(shown["prompts"][0]["models"]) == 2
+    assert cut_before_its_end(folder, world)["prompts"][0]["written"]
+
+
+def cut_before_its_end(folder: Path, project: Project) -> Data:
+    """The run on the page of a journal that was killed just before the end."""
+    journal = folder / FILE_NAME
+    lines = journal.read_bytes().splitlines(keepends=True)
+    end = max(place for place, line in enumerate(lines) if json.loads(line)["event"] == "end")
+    journal.write_bytes(b"".join(lines[:end]))
+    assert project.run("--promptopt-show").ret == pytest.ExitCode.OK
+    run: Data = data_of(folder / "report.html")["run"]
+    return run
+
+
+def test_of_several_strategies_each_has_a_page(desk: Desk) -> None:
+    options = ("--promptopt-strategy=refine,evolve", "--promptopt-max-iterations=1")
+    reports = ("--promptopt-report=report.html", "--promptopt-report=report.json")
+    desk.run("--optimize-dry-run", "--tb=no", *options, *reports)
+    told = data_of(desk.path / "report.html")["run"]["compared"]
+    for each, run in zip(desk.report["run"]["compared"], told, strict=True):
+        assert show(desk, f"--promptopt-show={each['id']}")["run"] == run
 
 
 def test_of_a_continued_run_all_processes_are_recounted(desk: Desk) -> None:
