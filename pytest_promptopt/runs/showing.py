@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from pytest_promptopt import __version__
+from pytest_promptopt.journal import FILE_NAME, JournalError
 from pytest_promptopt.reports.html_report import write_html
 from pytest_promptopt.reports.session_report import SessionReport
 from pytest_promptopt.runs.listing import state_of
@@ -34,15 +35,17 @@ def write_page(run: PastRun, rootdir: Path, *, at_work: str = "") -> Path:
 
 
 def past_report(run: PastRun, rootdir: Path, *, at_work: str = "") -> SessionReport:
-    """What the journal tells of the run, and nothing of pytest's own loop, which it does not have."""
+    """What the journal tells of the run, and nothing of pytest's own loop, which it does not have.
+
+    Raises `JournalError` where it is of a version that this one cannot read.
+    """
     result = past_result(run, rootdir)
+    try:
+        settings, facts = _settings(settings_of(run), rootdir), tuple(_facts(run, at_work))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise JournalError(f"{run.folder / FILE_NAME}: not of a run of this version: {error!r}") from None
     return SessionReport(
-        checks=(),
-        run=result,
-        feedbacks={},
-        settings=_settings(settings_of(run), rootdir),
-        version=__version__,
-        past=tuple(_facts(run, at_work)),
+        checks=(), run=result, feedbacks={}, settings=settings, version=__version__, past=facts
     )
 
 
@@ -58,12 +61,12 @@ def _facts(run: PastRun, at_work: str) -> Iterator[tuple[str, str]]:
     yield "run", run.id
     yield "begun", f"{run.begun:%Y-%m-%d %H:%M}"
     yield "state", state_of(run, at_work)
-    if run.opened["selection"]:
-        yield "cases chosen with", run.opened["selection"]
+    if selection := run.opened.get("selection"):
+        yield "cases chosen with", selection
     given = ", ".join(f"{name}={value}" for name, value in run.options.items())
     if given:
         yield "options", given
-    if run.opened["mode"] == Mode.DRY_RUN:
+    if run.opened.get("mode") == Mode.DRY_RUN:
         yield "mode", "dry run"
 
 

@@ -176,6 +176,12 @@ def test_a_page_tells_what_the_run_was(tmp_path: Path) -> None:
     assert (report.checks, report.settings.alpha) == ((), 0.05)
 
 
+def test_a_journal_that_says_nothing_of_its_options_is_refused(tmp_path: Path) -> None:
+    run = journaled(tmp_path / "run-1", ("opened", {"fingerprint": {}}), ("end", asdict(TOLD)))
+    with pytest.raises(JournalError, match=r"journal\.jsonl: not of a run of this version: KeyError"):
+        past_report(run, tmp_path)
+
+
 @dataclass(frozen=True)
 class Inner:
     role: Role
