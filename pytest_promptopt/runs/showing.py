@@ -54,7 +54,9 @@ def _settings(stored: Mapping[str, Any], rootdir: Path) -> Settings:
     told = {name: stored[name] for name in _TOLD if name in stored}
     if "models" in told:
         told["models"] = tuple(told["models"])
-    return Settings(rootdir=rootdir, mode=Mode.OPTIMIZE, **told)
+    # Nobody knows which optimizer was meant where no search had begun.
+    mode = Mode.OPTIMIZE if "optimizer_model" in told else Mode.CHECK
+    return Settings(rootdir=rootdir, mode=mode, **told)
 
 
 def _facts(run: PastRun, at_work: str) -> Iterator[tuple[str, str]]:

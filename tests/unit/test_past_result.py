@@ -176,6 +176,11 @@ def test_a_page_tells_what_the_run_was(tmp_path: Path) -> None:
     assert (report.checks, report.settings.alpha) == ((), 0.05)
 
 
+def test_the_page_of_a_run_without_a_search_names_no_optimizer(tmp_path: Path) -> None:
+    run = journaled(tmp_path / "run-1", ("opened", OPENED))
+    assert not past_report(run, tmp_path).settings.optimizing
+
+
 def test_a_journal_that_says_nothing_of_its_options_is_refused(tmp_path: Path) -> None:
     run = journaled(tmp_path / "run-1", ("opened", {"fingerprint": {}}), ("end", asdict(TOLD)))
     with pytest.raises(JournalError, match=r"journal\.jsonl: not of a run of this version: KeyError"):
