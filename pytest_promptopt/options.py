@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from pytest_promptopt.runs.past import PastRun
 
-#: The run that ``--optimize-resume`` means without a name: no name, also not an empty one, is like it.
+#: The run that ``--optimize-resume`` and ``--promptopt-show`` mean without a name: no name, also not an empty
+#: one, is like it.
 LAST = "(the last one)"
 
 
@@ -94,6 +95,15 @@ def _add_actions(group: pytest.OptionGroup) -> None:
         "--promptopt-runs",
         action="store_true",
         help="List the runs of --optimize, and run no test",
+    )
+    group.addoption(
+        "--promptopt-show",
+        nargs="?",
+        const=LAST,
+        default=None,
+        metavar="RUN",
+        help="Write the page of a past run of --optimize, named with =RUN, else the last one, open it, and "
+        "run no test",
     )
     group.addoption(
         "--promptopt-restore",

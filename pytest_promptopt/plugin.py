@@ -81,19 +81,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
-    imported = config.option.promptopt_import
-    if not config.option.promptopt_runs and config.option.promptopt_restore is None and imported is None:
+    given = config.option
+    imported, shown, restored = given.promptopt_import, given.promptopt_show, given.promptopt_restore
+    if not given.promptopt_runs and all(each is None for each in (imported, shown, restored)):
         return None
-    from pytest_promptopt.runs.commands import import_cases, list_runs, restore_run
+    from pytest_promptopt.runs.commands import import_cases, list_runs, restore_run, show_run
 
     try:
-        if config.option.promptopt_runs:
+        if given.promptopt_runs:
             list_runs(config.rootpath, sys.stdout)
             return pytest.ExitCode.OK
         if imported is not None:
             import_cases(config.invocation_params.dir / imported, options.read_settings(config), sys.stdout)
             return pytest.ExitCode.OK
-        done = restore_run(config.option.promptopt_restore, config.rootpath, sys.stdout)
+        if shown is not None:
+            show_run(None if shown == options.LAST else shown, config.rootpath, sys.stdout)
+            return pytest.ExitCode.OK
+        done = restore_run(restored, config.rootpath, sys.stdout)
     except (PromptoptError, OSError) as error:
         raise pytest.UsageError(str(error)) from None
     return pytest.ExitCode.OK if done else pytest.ExitCode.TESTS_FAILED

@@ -66,7 +66,8 @@ class CandidateResult:
     :param why: the reason for its verdict, in a sentence.
     :param fixed: cases that fail under the incumbent and pass under it; `broken` the other way round.
     :param split: None when it was not run.
-    :param run: on how many cases of `split` it was run.
+    :param run: on how many cases of `split` it was run and compared: with an answer under both texts, and as
+        an example in neither.
     """
 
     id: str

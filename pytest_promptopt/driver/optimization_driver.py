@@ -253,6 +253,9 @@ class OptimizationDriver(ABC, Generic[K, C]):
             replayed = f"{plural(self._client.replayed, 'answer')} came from its journal"
             note = f"continued: {replayed}, {plural(made, 'new call')} had to be made"
             result = replace(result, notes=(*result.notes, note))
+        if result.notes:  # known only after the end that the journal has
+            with suppress(JournalError):
+                journal.append("notes", notes=result.notes)
         return self._with_relative_journal(result)
 
     def _go_on(self, past: PastRun) -> None:

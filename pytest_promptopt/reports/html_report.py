@@ -71,6 +71,7 @@ def _page(report: SessionReport, limit: int, width: int) -> str:
     data = {
         "version": report.version,
         "passed": report.passed,
+        "past": list(report.past),
         "settings": _settings(report),
         "calls": calls_line(report.calls.cached, report.calls.made, report.calls.paid),
         "notes": list(report.notes),

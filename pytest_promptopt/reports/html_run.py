@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,10 @@ from pytest_promptopt.reports.evidence_wording import (
     why_unwritten,
 )
 from pytest_promptopt.reports.labels import dominant_answer_lines
+from pytest_promptopt.reports.tried_texts import ORIGINAL, TriedTexts
 from pytest_promptopt.reports.wording import SPLIT_NAMES, cost, duration
 from pytest_promptopt.results import CandidateResult, Iteration, PromptResult, RunResult, SplitScore
 from pytest_promptopt.text import cut_end, plural
-
-#: The text of the file, as the journal calls it among candidates.
-ORIGINAL = "0"
 
 #: Characters of the diff of one candidate.
 MAX_DIFF = 6_000
@@ -39,39 +36,19 @@ MAX_CASES = 200
 _WORD = re.compile(r"\w+|\s+|.", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Told:
-    """What only the journal knows of a search.
-
-    :param texts: of each candidate, by its id and then by prompt.
-    :param incumbents: the best candidate after each iteration, by its number.
-    """
-
-    texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    incumbents: Mapping[int, str] = field(default_factory=dict)
-
-
-def read_journal(run: RunResult, root: Path) -> Told:
+def read_journal(run: RunResult, root: Path) -> TriedTexts:
     """What the journal of a run tells; nothing when it is gone or cannot be read."""
     if not run.journal:
-        return Told()
+        return TriedTexts()
     try:
-        events = read_events(root / run.journal)
+        return TriedTexts.of(read_events(root / run.journal))
     except (PromptoptError, OSError):
-        return Told()
-    texts: dict[str, Mapping[str, str]] = {}
-    incumbents: dict[int, str] = {}
-    for event in events:
-        if event.event == "candidate" and isinstance(event.data.get("texts"), dict):
-            texts[str(event.data.get("id"))] = event.data["texts"]
-        if event.event == "iteration" and "incumbent" in event.data:
-            incumbents[event.data.get("number", 0)] = str(event.data["incumbent"])
-    return Told(texts, incumbents)
+        return TriedTexts()
 
 
 def run_data(run: RunResult, root: Path, alpha: float) -> dict[str, Any]:
     """One run, with those of several strategies where they were compared."""
-    told = read_journal(run, root)
+    tried = read_journal(run, root)
     return {
         "strategy": run.strategy,
         "interrupted": run.interrupted,
@@ -85,12 +62,12 @@ def run_data(run: RunResult, root: Path, alpha: float) -> dict[str, Any]:
             if spend.calls
         ],
         "total": cost(sum(run.spend.values(), Spend())),
-        "prompts": [_prompt(prompt, told, alpha) for prompt in run.prompts],
+        "prompts": [_prompt(prompt, tried, alpha) for prompt in run.prompts],
         "compared": [run_data(each, root, alpha) for each in run.compared],
     }
 
 
-def _prompt(prompt: PromptResult, told: Told, alpha: float) -> dict[str, Any]:
+def _prompt(prompt: PromptResult, tried: TriedTexts, alpha: float) -> dict[str, Any]:
     changed = prompt.before != prompt.after
     return {
         "prompt": prompt.prompt,
@@ -112,7 +89,7 @@ def _prompt(prompt: PromptResult, told: Told, alpha: float) -> dict[str, Any]:
         "fixed": _cases(prompt.fixed),
         "broken": _cases(prompt.broken),
         "diff": side_by_side(prompt.before, prompt.after) if changed else [],
-        "iterations": [_iteration(each, prompt, told) for each in prompt.iterations],
+        "iterations": [_iteration(each, prompt, tried) for each in prompt.iterations],
     }
 
 
@@ -145,8 +122,8 @@ def _cases(ids: Sequence[str]) -> dict[str, Any]:
     return {"count": len(ids), "ids": list(ids[:MAX_CASES])}
 
 
-def _iteration(iteration: Iteration, prompt: PromptResult, told: Told) -> dict[str, Any]:
-    parent = _parent(iteration, prompt, told)
+def _iteration(iteration: Iteration, prompt: PromptResult, tried: TriedTexts) -> dict[str, Any]:
+    parent = _parent(iteration, prompt, tried)
     foresight = iteration.foresight
     return {
         "number": iteration.number,
@@ -160,14 +137,15 @@ def _iteration(iteration: Iteration, prompt: PromptResult, told: Told) -> dict[s
         "cost": cost(iteration.spend),
         "elapsed": duration(iteration.elapsed),
         "parent": parent,
-        "candidates": [_candidate(each, parent, prompt, told) for each in iteration.candidates],
+        "candidates": [_candidate(each, parent, prompt, tried) for each in iteration.candidates],
     }
 
 
-def _parent(iteration: Iteration, prompt: PromptResult, told: Told) -> str:
+def _parent(iteration: Iteration, prompt: PromptResult, tried: TriedTexts) -> str:
     """The text that the candidates of an iteration were made from."""
-    if iteration.number - 1 in told.incumbents:
-        return told.incumbents[iteration.number - 1]
+    together = prompt.pipeline or (prompt.prompt,)
+    if (incumbent := tried.incumbent(iteration.number - 1, together)) is not None:
+        return incumbent
     accepted = [
         candidate.id
         for earlier in prompt.iterations
@@ -178,9 +156,11 @@ def _parent(iteration: Iteration, prompt: PromptResult, told: Told) -> str:
     return accepted[-1] if accepted else ORIGINAL
 
 
-def _candidate(candidate: CandidateResult, parent: str, prompt: PromptResult, told: Told) -> dict[str, Any]:
-    text = told.texts.get(candidate.id, {}).get(prompt.prompt)
-    before = told.texts.get(parent, {}).get(prompt.prompt) or prompt.before
+def _candidate(
+    candidate: CandidateResult, parent: str, prompt: PromptResult, tried: TriedTexts
+) -> dict[str, Any]:
+    text = tried.text(candidate.id, prompt.prompt)
+    before = tried.text(parent, prompt.prompt) or prompt.before
     diff = "" if text is None else unified_diff(before, text, name=prompt.prompt)
     return {
         "id": candidate.id,

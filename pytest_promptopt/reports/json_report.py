@@ -125,7 +125,8 @@ besides, the ``requests`` sent for these, repeated ones too, their ``input_token
   ``cases`` were ``run``; ``best`` is measured when all were), ``elapsed``, how many ``critiques`` of the
   worst answers a model was asked for, ``spend``, ``candidates`` with
   ``id``, ``prompts``, ``direction``, ``reason``, ``rate`` and the ``split`` that it was measured or
-  estimated on, how many of its cases were ``run``, ``verdict``, ``why``, ``fixed``, ``broken``
+  estimated on, how many of its cases were ``run`` and compared (with an answer under both texts, examples in
+  neither), ``verdict``, ``why``, ``fixed``, ``broken``
 """
 
 from __future__ import annotations

@@ -54,6 +54,8 @@ class SessionReport:
     :param notes: the sentences at the end of the session.
     :param compared: each prompt and model against the baseline; empty when nothing was compared.
     :param compared_with: the baseline: the path of its file, or ``git:`` and what names a commit.
+    :param past: names and values of an earlier run that is shown by itself, as its journal has it; empty for
+        a session.
     """
 
     checks: Sequence[PromptCheck]
@@ -65,6 +67,7 @@ class SessionReport:
     calls: SessionCalls = field(default_factory=SessionCalls)
     compared: Sequence[PromptComparison] = ()
     compared_with: str = ""
+    past: Sequence[tuple[str, str]] = ()
 
     @property
     def passed(self) -> bool:

@@ -27,12 +27,18 @@ def _row(folder: Path, at_work: str) -> tuple[str, ...]:
         spend = sum(run.spend().values(), Spend())
     except (JournalError, OSError, KeyError, TypeError, ValueError) as error:
         return folder.name, "", "damaged", "", "", printable(str(error))
-    state = "at work" if run.id == at_work else _state(run)
+    state = state_of(run, at_work)
     prompts = ", ".join(_prompts(run))
     return run.id, f"{run.begun:%Y-%m-%d %H:%M}", state, f"{spend.calls:,}", cost(spend), printable(prompts)
 
 
-def _state(run: PastRun) -> str:
+def state_of(run: PastRun, at_work: str) -> str:
+    """How it ended, in a word or two.
+
+    :param at_work: the id of the run that is not over; empty without one.
+    """
+    if run.id == at_work:
+        return "at work"
     if run.end is None:
         return "killed"
     return "interrupted" if run.end["interrupted"] else "stopped" if run.unfinished else "finished"

@@ -24,7 +24,7 @@ OPENED, RESUMED = "opened", "resumed"
 _GOES_ON = (HaltReason.BUDGET, HaltReason.REFUSED, HaltReason.ERROR, HaltReason.WORKERS)
 
 #: These say that it ended, and decide nothing.
-_ENDINGS = ("stop", "learned", "end", RESUMED)
+_ENDINGS = ("stop", "learned", "end", "notes", RESUMED)
 
 #: A call that was paid for, and an answer that somebody had paid for before.
 _ANSWERS = ("call", "known")
@@ -67,6 +67,13 @@ class PastRun:
     @property
     def begun(self) -> datetime:
         return datetime.fromisoformat(self.events[0].time).astimezone()
+
+    @property
+    def processes(self) -> list[tuple[Event, ...]]:
+        """The events of each process that worked on it, in order."""
+        begun = [n for n, event in enumerate(self.events) if event.event in (OPENED, RESUMED)]
+        ends = [*begun[1:], len(self.events)]
+        return [self.events[start:end] for start, end in zip(begun, ends, strict=True)]
 
     @cached_property
     def end(self) -> Mapping[str, Any] | None:
@@ -192,6 +199,14 @@ def run_folders(home: Path) -> list[Path]:
         return []
     except OSError as error:
         raise SettingsError(f"the runs in {runs} cannot be read: {error.strerror or error}") from None
+
+
+def newest_run(home: Path, *, option: str) -> PastRun:
+    """The run that was begun last. Raises as `find_run` does."""
+    for folder in run_folders(home):
+        if (folder / FILE_NAME).exists():  # else it never began
+            return find_run(home, folder.name, option=option)
+    raise SettingsError(f"{option}: there is no run in {home / 'runs'}; --optimize makes one")
 
 
 def find_run(home: Path, name: str, *, option: str) -> PastRun:

@@ -274,8 +274,11 @@ def test_texts_are_cut_where_the_page_would_be_too_large(monkeypatch: pytest.Mon
 def test_the_journal_tells_texts_and_parents_of_candidates(tmp_path: Path) -> None:
     journal = Journal.create(tmp_path / "run", "run-1")
     journal.append("candidate", id="1.1", texts={ROUTE: "Route very well."})
-    journal.append("iteration", number=1, incumbent="1.1")
+    journal.append("iteration", number=1, prompts=[ROUTE], incumbent="1.1")
     journal.append("candidate", id="2.1", texts={ROUTE: "Route best of all."})
+    # Another group of prompts is searched after it, and its candidates are called alike.
+    journal.append("candidate", id="1.1", texts={"other.md": "Other."})
+    journal.append("iteration", number=1, prompts=["other.md"], incumbent="0")
     journal.close()
     (first,) = RUN.prompts[0].iterations
     second = replace(first, number=2, candidates=(replace(first.candidates[0], id="2.1"),))

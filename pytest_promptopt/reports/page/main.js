@@ -11,7 +11,7 @@ function frame() {
   const gates = DATA.prompts.filter((prompt) => prompt.held !== null || prompt.limits.length);
   const verdict = gates.length ? pill(DATA.passed ? "every gate holds" : "a gate does not hold", DATA.passed ? "held" : "failed") : null;
   const worse = DATA.prompts.some((prompt) => prompt.compared.some((found) => found.failed));
-  const links = Object.entries(VIEWS).filter(([name]) => name !== "run" || DATA.run)
+  const links = Object.entries(VIEWS).filter(([name]) => name === "run" ? DATA.run : !PAST)
     .map(([name, [words]]) => el("a", { href: address({ view: name }), "data-view": name }, words));
   replace(page,
     el("header", { class: "top" }, el("h1", null, "Prompt report"), verdict, worse ? pill("a comparison fails", "failed") : null,
@@ -75,7 +75,7 @@ function printAll() {
   const more = failing.length - rows.length;
   const kept = { ...state };
   for (const key of ["prompt", "candidate"]) delete state[key];
-  replace(printed, state.view === "overview" ? null : overview(), DATA.run && state.view !== "run" ? runView() : null,
+  replace(printed, state.view === "overview" || PAST ? null : overview(), DATA.run && state.view !== "run" ? runView() : null,
     rows.length ? el("section", { class: "card" }, el("h2", null, "Cases that failed"), table([["status"], ["case"], ["input"], ["expected"], ["got"]], rows),
       more > 0 ? el("p", null, `and ${count(more)} more`) : null) : null);
   Object.assign(state, kept);

@@ -4,6 +4,7 @@ function runView() {
   const run = DATA.run;
   const runs = run.compared.length ? run.compared : [run];
   return [
+    PAST ? pastCard() : null,
     run.interrupted ? el("p", { class: "note" }, "Interrupted: what follows is what was known by then.") : null,
     runs.map((each) => [
       runs.length > 1 ? el("h2", null, `Strategy ${each.strategy}`) : null,
@@ -13,6 +14,12 @@ function runView() {
   ];
 }
 
+function pastCard() {
+  const facts = [...DATA.past, ...DATA.settings];
+  return el("section", { class: "card" }, el("h2", null, "This run"),
+    el("div", { class: "facts small soft" }, facts.map(([name, value]) => el("span", null, `${name}: `, el("b", null, value)))));
+}
+
 const OUTCOMES = { improved: "improved", worse: "worse", passing: "passed" };
 
 function runCard(prompt) {
@@ -20,7 +27,7 @@ function runCard(prompt) {
   return el("section", { class: "card" },
     el("header", null, el("h2", { class: "mono" }, prompt.prompt), pill(prompt.words, OUTCOMES[prompt.outcome] || "warn"),
       prompt.written ? pill("written", "held") : prompt.unwritten ? pill(`not written: ${prompt.unwritten}`, "warn") : null),
-    prompt.evidence.map((sentence) => el("p", { class: /carries over|^Confirmed/.test(sentence) ? "note good" : /[Ww]orse/.test(sentence.split(":")[0]) ? "note bad" : "note" }, sentence)),
+    prompt.evidence.map((sentence) => el("p", { class: /the gain carries over|^Confirmed/.test(sentence) ? "note good" : /[Ww]orse/.test(sentence.split(":")[0]) ? "note bad" : "note" }, sentence)),
     prompt.warnings.map((sentence) => el("p", { class: "note bad" }, sentence)),
     scores(prompt.scores), prompt.models.map(([model, found]) => [el("h4", null, `With ${model || "no model named"}`), scores(found)]),
     changedCases("Fixed", prompt.fixed, "up"), changedCases("Broken", prompt.broken, "down"),

@@ -3,6 +3,8 @@
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const AT = Object.fromEntries(DATA.columns.map((name, place) => [name, place]));
 const ROWS = DATA.rows;
+// The page of an earlier run: its journal has no session, so there is one view.
+const PAST = DATA.past.length > 0;
 const SEVERAL_MODELS = DATA.models.length > 1;
 const SEVERAL_PROMPTS = DATA.prompts.length > 1;
 
@@ -11,7 +13,8 @@ const state = {};
 function readAddress() {
   for (const key of Object.keys(state)) delete state[key];
   for (const [key, value] of new URLSearchParams(location.hash.slice(1))) state[key] = value;
-  if (!["overview", "cases", "run"].includes(state.view) || (state.view === "run" && !DATA.run)) state.view = "overview";
+  if (PAST) state.view = "run";
+  else if (!["overview", "cases", "run"].includes(state.view) || (state.view === "run" && !DATA.run)) state.view = "overview";
 }
 
 // The address of a place; what is empty is left out.

@@ -1,0 +1,54 @@
+"""The texts that a search tried and what it went on with, as the journal of its run has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_promptopt.journal import Event
+
+#: The text of the file, as the journal calls it among candidates.
+ORIGINAL = "0"
+
+
+@dataclass(frozen=True)
+class TriedTexts:
+    """What only the journal knows of a search.
+
+    :param texts: of each candidate, by its id and then by prompt: searches of several groups of prompts use
+        the same ids.
+    :param incumbents: the best candidate after each iteration, by its number and each prompt it was about.
+    """
+
+    texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    incumbents: Mapping[tuple[int, str], str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, events: Iterable[Event]) -> TriedTexts:
+        texts: dict[str, dict[str, str]] = {}
+        incumbents: dict[tuple[int, str], str] = {}
+        for event in events:
+            data = event.data
+            if event.event == "candidate" and isinstance(data.get("texts"), dict):
+                texts.setdefault(str(data.get("id")), {}).update(_whole(data["texts"]))
+            if event.event == "iteration" and "incumbent" in data:
+                number = data.get("number", 0)
+                incumbents |= {(number, name): str(data["incumbent"]) for name in data.get("prompts", ())}
+        return cls(texts, incumbents)
+
+    def text(self, candidate: str, prompt: str) -> str | None:
+        """None where the journal has none of this candidate for `prompt`."""
+        return self.texts.get(candidate, {}).get(prompt)
+
+    def incumbent(self, number: int, prompts: Sequence[str]) -> str | None:
+        """The best candidate after an iteration; None where the journal does not tell.
+
+        :param prompts: those that are refined together.
+        """
+        return next((self.incumbents[number, p] for p in prompts if (number, p) in self.incumbents), None)
+
+
+def _whole(texts: Mapping[str, Any]) -> dict[str, str]:
+    """Without the prompts for which there is no text: their reply was none."""
+    return {name: text for name, text in texts.items() if isinstance(text, str)}
