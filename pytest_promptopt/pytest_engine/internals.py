@@ -266,6 +266,12 @@ def is_subtest(report: pytest.TestReport) -> bool:
     return isinstance(report, _subtests.SubtestReport)
 
 
+def is_strict_xpass(report: pytest.TestReport) -> bool:
+    """Whether a test passed that must not: its mark `xfail` is wrong, not the answer."""
+    told = report.longrepr
+    return report.failed and isinstance(told, str) and told.startswith("[XPASS(strict)]")
+
+
 def rewrite_failure(longrepr: object, rewrite: Callable[[str], str]) -> object:
     """Rewrite every text of a failure's representation, in place where possible; returns it."""
     if isinstance(longrepr, str):
@@ -338,11 +344,16 @@ def write_to_junit(config: pytest.Config, report: pytest.TestReport, text: str) 
         junit.node_reporter(report)._write_content(report, text, "system-out")
 
 
-def add_to_junit(config: pytest.Config, report: pytest.TestReport) -> None:
-    """Add a test case that no item stands for to the JUnit report; to none without such a report."""
+def add_to_junit(config: pytest.Config, report: pytest.TestReport, text: str = "") -> None:
+    """Add a test case that no item stands for to the JUnit report; to none without such a report.
+
+    :param text: what it is to have printed.
+    """
     junit: Any = config.stash.get(_xml_key, None)
     if junit is not None:
         junit.pytest_runtest_logreport(report)
+        if text:
+            write_to_junit(config, report, text)
         junit.finalize(report)
 
 
@@ -351,6 +362,14 @@ def remember_failure(config: pytest.Config, nodeid: str) -> None:
     last: Any = config.pluginmanager.get_plugin("lfplugin")
     if last is not None:
         last.lastfailed[nodeid] = True
+
+
+def left_out_by_lf(config: pytest.Config) -> bool:
+    """Whether ``--lf`` has left tests out while they were collected, so that nobody hears of them.
+
+    It does not where nothing of what failed last is there any more; what it leaves out later is deselected.
+    """
+    return bool(config.pluginmanager.has_plugin("lfplugin-collskip"))
 
 
 def record_fixture_failure(

@@ -61,6 +61,8 @@ def _verdict(run: Run[PromptCase], reports: Sequence[pytest.TestReport]) -> Outc
         where = f" at {failure.where}" if failure and failure.where else ""
         error = f"the test ended{where} before it used its prompt: {told}"
         return Outcome(case, Status.ERRORED, 0.0, sample, failure, error)
+    if internals.is_strict_xpass(body):
+        return Outcome(case, Status.PASSED, 1.0, sample)
     parts = [report for report in reports if internals.is_subtest(report) and not report.skipped]
     subtests = [part.passed and not is_tolerated(part) for part in parts]
     if body.passed and all(subtests):

@@ -13,6 +13,7 @@ import pytest
 from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.prompts import PromptFile
+from pytest_promptopt.pytest_engine.tolerated_failures import Fault
 from pytest_promptopt.pytest_session.partial_runs import unseen_choice
 from pytest_promptopt.records import names_without_model
 from pytest_promptopt.settings import Settings
@@ -65,6 +66,8 @@ class BaselineSession:
         self.earlier_files = _earlier_files(settings)
         #: Of cases that this run may leave out.
         self._kept = self._read_kept(settings.save_baseline)
+        #: Why the file that was to be written was not.
+        self.unsaved: list[Fault] = []
         #: Whether somebody has left cases out when they were collected, or the run did not come to its end.
         self._incomplete = False
 
@@ -214,8 +217,8 @@ class BaselineSession:
 
         return CompareRule.of(self._settings)
 
-    def worse(self) -> list[tuple[str, str, str]]:
-        """What fails the session: prompt, name of a JUnit test case, text."""
+    def worse(self) -> list[Fault]:
+        """What fails the session."""
         if not self._found:
             return []
         from pytest_promptopt.reports.baseline_report import compare_lines
@@ -244,8 +247,9 @@ class BaselineSession:
         try:
             write_baseline(path, [*now.values(), *kept])
         except OSError as error:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-            return [f"{option}: {self._shown(path)} was not written: {error}"]
+            problem = f"{option}: {self._shown(path)} was not written: {error}"
+            self.unsaved.append((self._shown(path), "save", problem))
+            return [problem]
         more = f", and {plural(len(kept), 'case')} stayed in it that this run left out" if kept else ""
         return [
             f"{self._shown(path)} has {plural(len(now), 'case')} of this run{more}; answers are cut to "

@@ -23,6 +23,7 @@ from pytest_promptopt.models.unpatched_asyncio import asyncio
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.collection import collect_prompt_cases
 from pytest_promptopt.pytest_engine.label_cases import label_files, seen_labels
+from pytest_promptopt.pytest_engine.tolerated_failures import OWN, tell_junit
 from pytest_promptopt.pytest_session.judge_session import SessionJudge
 from pytest_promptopt.pytest_session.session_calls import SessionCalls
 from pytest_promptopt.reports.calibration_report import calibration_lines
@@ -120,6 +121,8 @@ class CalibrationSession:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             session.exitstatus = pytest.ExitCode.OK if self._certified else pytest.ExitCode.TESTS_FAILED
+            if not self._certified:
+                tell_junit(self._config, (), [(OWN, "calibrate", "the judge is not certified")])
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         width = internals.terminal_width(terminalreporter)

@@ -32,7 +32,7 @@ from pytest_promptopt.pytest_session.case_reports import (
 )
 from pytest_promptopt.pytest_session.gate_samples import GateSamples
 from pytest_promptopt.pytest_session.interception_session import Interception
-from pytest_promptopt.pytest_session.partial_runs import partial_prompts
+from pytest_promptopt.pytest_session.partial_runs import count_cases, partial_prompts
 from pytest_promptopt.pytest_session.session_calls import SessionCalls
 from pytest_promptopt.pytest_session.worker_partition import WorkerPartition
 from pytest_promptopt.records import Answer, Outcome, Request, Role
@@ -444,5 +444,6 @@ class CaseRunner:
             "use": self.engine.use.to_json(),
             "paid": self.calls.paid.to_json(),
             "partial": self._partial,
+            "cases": dict(count_cases(self.cases.values())),
             "deselected": len(self._deselected),
         }

@@ -67,7 +67,8 @@ class DistributedSession:
     def told(self) -> dict[str, Any]:
         """As of `CaseRunner`."""
         paid = self._calls.paid.to_json()
-        return {"notes": self.notes, "use": PromptUse().to_json(), "paid": paid, "partial": {}}
+        use = PromptUse().to_json()
+        return {"notes": self.notes, "use": use, "paid": paid, "partial": {}, "cases": {}}
 
     def _check(self) -> None:
         """Raises what has gone wrong with the record of calls, in whatever thread."""

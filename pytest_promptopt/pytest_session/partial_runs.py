@@ -7,8 +7,11 @@ from collections.abc import Iterable
 
 import pytest
 
+from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.text import plural
+
+_FAILED_LAST = "only what failed last was run"
 
 
 def partial_prompts(
@@ -18,29 +21,38 @@ def partial_prompts(
 
     :param left_out: of those that were collected.
     """
-    counted, lacking = _count(run), _count(left_out)
-    if choice := unseen_choice(config):
+    counted, lacking = count_cases(run), count_cases(left_out)
+    if choice := _named(config) or (_FAILED_LAST if internals.left_out_by_lf(config) else ""):
         return dict.fromkeys(counted, choice)
     return {
-        prompt: f"{counted[prompt]} of its {plural(counted[prompt] + lacking[prompt], 'case')} were run"
+        prompt: share_in_words(counted[prompt], counted[prompt] + lacking[prompt])
         for prompt in counted
         if lacking[prompt]
     }
 
 
+def share_in_words(run: int, whole: int) -> str:
+    return f"{run} of its {plural(whole, 'case')} were run"
+
+
 def unseen_choice(config: pytest.Config) -> str:
-    """How the command line leaves out cases that nobody hears of, in words; empty when it does not.
+    """How the command line may leave out cases that nobody hears of, in words; empty when it does not.
 
-    Of others, as those of ``-k``, pytest tells.
+    Of others, as those of ``-k``, pytest tells. It is asked in any process and at any time, so it also holds
+    for ``--lf`` where nothing of what failed last is there any more, and everything runs.
     """
-    if any("::" in arg for arg in config.args):
-        return "only tests that the command line names were run"
     # There is no such option without pytest's cache.
-    if config.getoption("lf", False) and config.cache.get("cache/lastfailed", {}):
-        return "only what failed last was run"
-    return ""
+    failed_last = config.getoption("lf", False) and bool(config.cache.get("cache/lastfailed", {}))
+    return _named(config) or (_FAILED_LAST if failed_last else "")
 
 
-def _count(cases: Iterable[PromptCase]) -> Counter[str]:
-    each = {(prompt, case.case.id) for case in cases for prompt in case.case.prompts}
+def _named(config: pytest.Config) -> str:
+    named = any("::" in arg for arg in config.args)
+    return "only tests that the command line names were run" if named else ""
+
+
+def count_cases(cases: Iterable[PromptCase]) -> Counter[str]:
+    """Prompt -> how many cases it has, without those of a migration with the model that it leaves."""
+    own = (each.case for each in cases if not each.case.reference)
+    each = {(prompt, case.id) for case in own for prompt in case.prompts}
     return Counter(prompt for prompt, _ in each)

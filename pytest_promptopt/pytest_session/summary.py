@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,11 +17,13 @@ from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.prompt_use import PromptUse
 from pytest_promptopt.pytest_engine.report_data import forget_case, read_data
-from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, tell_junit
+from pytest_promptopt.pytest_engine.tolerated_failures import OWN, Fault, is_tolerated, tell_junit
 from pytest_promptopt.pytest_session import report_payload
 from pytest_promptopt.pytest_session.baseline_session import baseline_of
 from pytest_promptopt.pytest_session.hook_calls import HookError, categorize
 from pytest_promptopt.pytest_session.paid_calls import PaidCalls
+from pytest_promptopt.pytest_session.partial_runs import share_in_words
+from pytest_promptopt.records import Status
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import plural, printable
@@ -37,6 +39,9 @@ TOLERATED = {
     "gated": ("gated failed", "g", "FAILED (gated)"),
 }
 
+#: The exit status of a session that nothing has broken off.
+CAME_TO_ITS_END = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+
 
 class Summary:
     """Collects reports of prompt cases in the process that prints, whoever ran them."""
@@ -49,6 +54,8 @@ class Summary:
         self._use = PromptUse()
         self._notes: list[str] = []
         self._partial: dict[str, str] = {}
+        #: Prompt -> how many cases the session was to run.
+        self._planned: dict[str, int] = {}
         #: How many cases a model costs that cannot be asked: no key, no credit, a refused parameter.
         self._lost: Counter[str] = Counter()
         #: The cases that fail the session; what a gate decides on is not there.
@@ -86,6 +93,7 @@ class Summary:
         """Take over what the runner of any process has told at its end."""
         self.note(told["notes"])
         self._partial.update(told["partial"])
+        self._planned.update(told["cases"])
         self._use.add(told["use"])
         self._paid.add_told(told["paid"])
         if self._baseline is not None:
@@ -113,28 +121,38 @@ class Summary:
             self._notes.append(str(error))
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
             return
-        self._checks = tuple(map(self._without_undecidable_gate, checks))
+        faults: list[Fault] = []
+        self.note(_lost_samples(checks))
+        self._checks = tuple(self._without_undecidable_gate(check, session.exitstatus) for check in checks)
         try:
             self._feedbacks = {check.prompt: self._describe(check) for check in self._checks if check.failing}
         except HookError as error:
             self._notes.append(str(error))
-            session.exitstatus = (
-                pytest.ExitCode.USAGE_ERROR if self._run is None else pytest.ExitCode.TESTS_FAILED
-            )
+            faults.append((OWN, "error", str(error)))
+            if session.exitstatus in CAME_TO_ITS_END:
+                session.exitstatus = (
+                    pytest.ExitCode.USAGE_ERROR if self._run is None else pytest.ExitCode.TESTS_FAILED
+                )
         for feedback in self._feedbacks.values():
             self.note(feedback.notes)
-        unwritten = () if self._runner is None else self._runner.unwritten
-        bad = bool(unwritten) or (self._run is not None and bool(self._run.all_errors))
-        worse = self._compare(session)
-        if session.exitstatus == pytest.ExitCode.OK and (bad or worse or not all_gates_hold(self._checks)):
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        tell_junit(self._config, self._checks, unwritten, worse)
+        faults += [*self._faults_of_run(), *self._compare(session)]
         if self._baseline is not None:
             self.note(self._baseline.save(session))
+            faults += self._baseline.unsaved
+        if session.exitstatus == pytest.ExitCode.OK and (faults or not all_gates_hold(self._checks)):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        tell_junit(self._config, self._checks, faults)
         self._write_reports()
 
-    def _compare(self, session: pytest.Session) -> list[tuple[str, str, str]]:
-        """What is worse than the baseline: prompt, name of a JUnit test case, text."""
+    def _faults_of_run(self) -> Iterator[Fault]:
+        """What went wrong in an optimization."""
+        for prompt in () if self._runner is None else self._runner.unwritten:
+            yield prompt, "write", "a better text could not be put into the file; see the terminal's report"
+        for error in () if self._run is None else self._run.all_errors:
+            yield OWN, "error", error
+
+    def _compare(self, session: pytest.Session) -> list[Fault]:
+        """What is worse than the baseline."""
         if self._baseline is None:
             return []
         earlier = None if self._runner is None else self._runner.earlier
@@ -142,14 +160,26 @@ class Summary:
         self._baseline.take(session, self._checks, inputs, feedbacks, earlier, self._describe)
         return self._baseline.worse()
 
-    def _without_undecidable_gate(self, check: PromptCheck) -> PromptCheck:
-        part = self._partial.get(check.prompt)
-        if part is None or not check.thresholds:
+    def _without_undecidable_gate(self, check: PromptCheck, status: int) -> PromptCheck:
+        part = self._part_in_words(check, status)
+        if not part or not check.thresholds:
             return check
         self.note(
             [f"gate of {check.prompt} not decided: {part}; --promptopt-gate-partial=on decides it by these"]
         )
         return replace(check, thresholds={})
+
+    def _part_in_words(self, check: PromptCheck, status: int) -> str:
+        """Which of a prompt's cases were run; empty where all were, or the gate is to go by those that were.
+
+        A session that has passed is decided whatever lacks: its failing cases have been tolerated.
+        """
+        if check.prompt in self._partial or status == pytest.ExitCode.OK or self._settings.gate_partial:
+            return self._partial.get(check.prompt, "")
+        planned = self._planned.get(check.prompt)
+        if planned is None:  # as of xdist's workers, whom nobody heard any more
+            return "" if status in CAME_TO_ITS_END else "the run did not come to its end"
+        return share_in_words(len(check.results), planned) if len(check.results) < planned else ""
 
     @property
     def _run(self) -> RunResult | None:
@@ -276,3 +306,17 @@ class Summary:
         else:
             lines = run_summary(run, alpha=self._settings.alpha, width=width)
             print_section(reporter, "prompt optimization", lines)
+
+
+def _lost_samples(checks: Iterable[PromptCheck]) -> Iterator[str]:
+    """A sentence about samples without an answer; while others of their case have one, no report shows it."""
+    answered = {result.case.id: result for check in checks for result in check.results if result.counted}
+    lost = [
+        (case, outcome.error)
+        for case, result in answered.items()
+        for outcome in result.outcomes
+        if outcome.status is Status.ERRORED
+    ]
+    if lost:
+        cases = plural(len({case for case, _ in lost}), "case")
+        yield f"{plural(len(lost), 'sample')} of {cases} not answered, the others count: {lost[0][1]}"

@@ -48,7 +48,10 @@ def test_where_the_gate_holds_there_is_no_failure(project: Project, workers: int
     gated(project)
     result = project.run("--promptopt-min-pass-rate=80%", "--junit-xml=junit.xml", workers=workers)
     assert result.ret == pytest.ExitCode.OK
-    assert counted(project) == ("5", "0", "0", "0")
+    assert counted(project) == ("6", "0", "0", "0")
+    gate = case(project, "gate")
+    assert [each.tag for each in gate] == ["system-out"]
+    assert "80.0% >= 80.0% required: holds" in (gate.findtext("system-out") or "")
     tolerated = case(project, "test_word[wrong]")
     assert tolerated.find("failure") is None
     [kept] = tolerated.iter("property")
