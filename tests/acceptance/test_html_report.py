@@ -12,14 +12,14 @@ import pytest
 from pytest_promptopt.reports.html_report import html
 from tests.acceptance.desk import Desk
 from tests.benchmarks.html_report import large_report
-from tests.browser import Page, browser, find_chromium
+from tests.browser import NO_BROWSER, Page, browser, find_chromium
 from tests.injections import INJECTIONS
 from tests.reported_session import compared_report
 from tests.unit.test_reports_html import evil_report
 
 CHROMIUM = find_chromium()
 pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
+    pytest.mark.skipif(CHROMIUM is None, reason=NO_BROWSER),
     pytest.mark.timeout(240),
 ]
 
@@ -156,23 +156,6 @@ def test_a_comparison_shows_both_answers_and_leads_to_the_case(tmp_path: Path) -
     look(path, does)
 
 
-def test_it_is_fast_enough(large: Path) -> None:
-    """A machine at work on other things gets three times what `tests/benchmarks/html_report.py` asks."""
-
-    async def does(page: Page) -> None:
-        paint = "performance.getEntriesByName('first-contentful-paint')"
-        await page.until(f"{paint}.length")
-        assert await page.run(f"{paint}[0].startTime") < 3_000
-        await page.press("2")
-        await page.until(number_of(".lines .line"))
-        typed = "const box = document.getElementById('search'); box.value = 'parcel'; "
-        typed += "const start = performance.now(); box.dispatchEvent(new Event('input')); "
-        took = await page.run(f"(() => {{ {typed} return performance.now() - start; }})()")
-        assert took < 300
-
-    look(large, does)
-
-
 @pytest.mark.parametrize("name", ["all at once", "html", "ansi", "bidi", "invisible tag characters"])
 def test_what_a_model_wrote_does_nothing(tmp_path: Path, name: str) -> None:
     path = tmp_path / "report.html"
@@ -188,6 +171,7 @@ def test_what_a_model_wrote_does_nothing(tmp_path: Path, name: str) -> None:
             await asyncio.sleep(0.2)
             await assert_harmless(page)
         await page.press("2")
+        await page.until(number_of(".lines .line"))
         await page.press("j")
         await page.until(number_of(".panel .run"))
         await page.run("document.querySelectorAll('details').forEach(each => { each.open = true; })")

@@ -16,7 +16,7 @@ from tests.acceptance.desk import CONFTEST, HELDOUT, TRAIN, VALIDATION, WEAK, De
 from tests.acceptance.projects import Project
 from tests.acceptance.test_html_report import number_of, text_of
 from tests.acceptance.two_models import OF_BOTH, TwoModels
-from tests.browser import Page, browser, find_chromium
+from tests.browser import NO_BROWSER, Page, browser, find_chromium
 
 #: The same model, which tells tokens and takes money for each answer.
 PRICED = CONFTEST.replace(
@@ -204,7 +204,7 @@ def refused(desk: Desk, option: str, said: str) -> None:
     result.stderr.fnmatch_lines([f"ERROR: {said.replace('[', '[[]')}"])
 
 
-@pytest.mark.skipif(find_chromium() is None, reason="no Chromium is installed")
+@pytest.mark.skipif(find_chromium() is None, reason=NO_BROWSER)
 @pytest.mark.timeout(240)
 def test_the_page_opens_with_the_run_and_has_no_other_view(desk: Desk) -> None:
     desk.optimize("--promptopt-max-iterations=1")
