@@ -361,6 +361,11 @@ def _check_gate_samples(config: pytest.Config, settings: Settings) -> None:
         )
     if config.getoption("dist", "no") != "no":
         raise SettingsError(f"{given} looks at all cases of a gate together; leave -n out, or add -n 0")
+    for name, option in (("setupshow", "--setup-show"), ("trace", "--trace")):
+        if config.getoption(name, False):
+            raise SettingsError(
+                f"{given} runs cases unseen, and {option} is to show every run; leave one out"
+            )
 
 
 def _check_migration(config: pytest.Config, settings: Settings) -> None:

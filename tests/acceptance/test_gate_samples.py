@@ -134,6 +134,11 @@ def test_a_part_of_the_cases_decides_no_gate_and_is_asked_once(project: Project)
     [
         ("rate", [], "is for gates that may be undecided: add --promptopt-gate=interval"),
         ("interval", ["--optimize"], "is about a plain check; leave --optimize and"),
+        (
+            "interval",
+            ["--setup-show"],
+            "runs cases unseen, and --setup-show is to show every run; leave one out",
+        ),
         ("interval", ["-n2"], "looks at all cases of a gate together; leave -n out, or add -n 0"),
     ],
 )
