@@ -53,7 +53,7 @@ def add_options(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         help="Write a report; the ending says which: .html for people, .md for a pull request, "
-        ".json for scripts; may be given several times",
+        ".json for scripts, .xml for servers that read JUnit; may be given several times",
     )
     parser.addini("promptopt_report", "Reports to write, one path a line", type="linelist", default=[])
     group.addoption(

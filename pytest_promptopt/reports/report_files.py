@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pytest_promptopt.reports.session_report import SessionReport
 
 #: Each ending that is accepted, and what it stands for.
-ENDINGS = {".json": "for scripts", ".md": "for a pull request", ".html": "for people"}
+ENDINGS = {".json": "for scripts", ".md": "for a pull request", ".html": "for people", ".xml": "JUnit"}
 
 
 def check_report_path(text: str, *, name: str = "--promptopt-report") -> Path:
@@ -36,6 +36,10 @@ def write_report(path: Path, report: SessionReport) -> None:
             from pytest_promptopt.reports.html_report import write_html
 
             write_html(path, report)
+        case ".xml":
+            from pytest_promptopt.reports.junit_report import write_junit
+
+            write_junit(path, report)
         case _:
             from pytest_promptopt.reports.json_report import write_json
 

@@ -31,7 +31,9 @@ def test_a_folder_is_no_report(tmp_path: Path) -> None:
         check_report_path(str(folder))
 
 
-@pytest.mark.parametrize(("ending", "start"), [(".json", "{"), (".md", "## "), (".MD", "## ")])
+@pytest.mark.parametrize(
+    ("ending", "start"), [(".json", "{"), (".md", "## "), (".MD", "## "), (".xml", "<?xml ")]
+)
 def test_each_ending_has_its_writer(tmp_path: Path, ending: str, start: str) -> None:
     path = tmp_path / "deep" / f"report{ending}"
     write_report(path, session_report())
