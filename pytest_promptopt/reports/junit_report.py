@@ -71,7 +71,7 @@ def _case(result: CaseResult, check: PromptCheck, report: SessionReport) -> Elem
     case = _element("testcase", classname=check.prompt, name=result.case.id, time=f"{seconds:.3f}")
     feedback = report.feedbacks.get(check.prompt)
     failed = None if feedback is None else feedback.by_case.get(result.case.id)
-    tolerated = result.status is Status.FAILED and _is_tolerated(result, check, report)
+    tolerated = _tolerance(result, check, report)
     costs = [call.cost for call in calls if call.cost is not None]
     properties = {
         "promptopt.split": str(result.case.split),
@@ -80,7 +80,7 @@ def _case(result: CaseResult, check: PromptCheck, report: SessionReport) -> Elem
         "promptopt.samples": str(len(result.outcomes)),
         "promptopt.cost": f"{sum(costs):.6g}" if costs and len(costs) == len(calls) else "",
         "promptopt.category": "" if failed is None else failed.category,
-        "promptopt.tolerated": "gated" * tolerated,
+        "promptopt.tolerated": tolerated,
     }
     _add_properties(case, {name: value for name, value in properties.items() if value})
     if result.status is Status.FAILED:
@@ -90,10 +90,13 @@ def _case(result: CaseResult, check: PromptCheck, report: SessionReport) -> Elem
     return case
 
 
-def _is_tolerated(result: CaseResult, check: PromptCheck, report: SessionReport) -> bool:
-    """Whether something else decides about a case that failed: a gate, or that it is held out."""
-    heldout = report.settings.optimizing and result.case.split is Split.HELDOUT
-    return heldout or check.min_pass_rate is not None
+def _tolerance(result: CaseResult, check: PromptCheck, report: SessionReport) -> str:
+    """Why a case that failed fails nothing by itself; empty where it does, or has not failed."""
+    if result.status is not Status.FAILED:
+        return ""
+    if report.settings.optimizing and result.case.split is Split.HELDOUT:
+        return "held-out"
+    return "gated" if check.min_pass_rate is not None else ""
 
 
 def _why(result: CaseResult) -> str:

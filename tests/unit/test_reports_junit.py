@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from pytest_promptopt.gate import check_prompts
 from pytest_promptopt.reports.junit_report import junit, write_junit
+from pytest_promptopt.settings import Mode
 from tests.injections import INJECTIONS
 from tests.reported_session import CHECKS, ROUTE, compared_report, session_report
 from tests.unit.test_reports_html import evil_report
@@ -50,12 +52,13 @@ def test_a_gate_is_a_test_case_and_tolerates_the_failures_of_its_prompt() -> Non
         "promptopt.rate": "0.5",
         "promptopt.samples": "2",
         "promptopt.category": "format violation",
-        "promptopt.tolerated": "gated",
+        "promptopt.tolerated": "held-out",
     }
 
 
 def test_without_a_gate_a_failing_case_fails() -> None:
-    root = parsed(junit(session_report(checks=UNGATED, run=None)))
+    report = session_report(checks=UNGATED, run=None)
+    root = parsed(junit(replace(report, settings=replace(report.settings, mode=Mode.CHECK))))
     failure = cases(root)["test_route.py::fails"].find("failure")
     assert failure is not None
     assert failure.get("message") == "assert 'Billing.' == 'billing'"
