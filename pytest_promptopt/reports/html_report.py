@@ -43,8 +43,8 @@ LIMITS = ((8_000, 90), (2_000, 90), (600, 60), (200, 40))
 
 #: In the order in which they are read; the first has what the others use.
 SCRIPTS = (
-    *("dom.js", "charts.js", "state.js", "overview.js", "compared.js", "cases.js", "details.js", "run.js"),
-    "main.js",
+    *("dom.js", "charts.js", "state.js", "overview.js", "compared.js", "cases.js", "details.js"),
+    *("matrix.js", "run.js", "main.js"),
 )
 
 

@@ -12,6 +12,7 @@ from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.journal import read_events
 from pytest_promptopt.prompts import unified_diff
 from pytest_promptopt.records import Spend
+from pytest_promptopt.reports.candidate_matrix import matrix_data
 from pytest_promptopt.reports.evidence_wording import (
     SEEN_AGAIN,
     asked_again,
@@ -90,7 +91,12 @@ def _prompt(prompt: PromptResult, tried: TriedTexts, alpha: float) -> dict[str, 
         "broken": _cases(prompt.broken),
         "diff": side_by_side(prompt.before, prompt.after) if changed else [],
         "iterations": [_iteration(each, prompt, tried) for each in prompt.iterations],
+        "matrix": matrix_data(prompt.prompt, _candidates(prompt), tried),
     }
+
+
+def _candidates(prompt: PromptResult) -> list[str]:
+    return list(dict.fromkeys(made.id for each in prompt.iterations for made in each.candidates))
 
 
 def _evidence(prompt: PromptResult, alpha: float) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_promptopt.journal import Event
+from pytest_promptopt.records import Split
 
 #: The text of the file, as the journal calls it among candidates.
 ORIGINAL = "0"
@@ -19,23 +20,34 @@ class TriedTexts:
     :param texts: of each candidate, by its id and then by prompt: searches of several groups of prompts use
         the same ids.
     :param incumbents: the best candidate after each iteration, by its number and each prompt it was about.
+    :param cases: of each prompt those that a search may see, by their ids.
+    :param rates: of each candidate, and of the original, the rate of each case that it was run on; None for a
+        case without an answer. Groups share ids of candidates here, but no cases.
     """
 
     texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     incumbents: Mapping[tuple[int, str], str] = field(default_factory=dict)
+    cases: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    rates: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> TriedTexts:
         texts: dict[str, dict[str, str]] = {}
         incumbents: dict[tuple[int, str], str] = {}
+        cases: dict[str, list[str]] = {}
+        rates: dict[str, dict[str, float | None]] = {}
         for event in events:
             data = event.data
+            if event.event == "start":
+                cases = _searched(data.get("cases", ()))
+            if event.event == "results":
+                rates.setdefault(str(data.get("candidate")), {}).update(data.get("rates", {}))
             if event.event == "candidate" and isinstance(data.get("texts"), dict):
                 texts.setdefault(str(data.get("id")), {}).update(_whole(data["texts"]))
             if event.event == "iteration" and "incumbent" in data:
                 number = data.get("number", 0)
                 incumbents |= {(number, name): str(data["incumbent"]) for name in data.get("prompts", ())}
-        return cls(texts, incumbents)
+        return cls(texts, incumbents, cases, rates)
 
     def text(self, candidate: str, prompt: str) -> str | None:
         """None where the journal has none of this candidate for `prompt`."""
@@ -47,6 +59,16 @@ class TriedTexts:
         :param prompts: those that are refined together.
         """
         return next((self.incumbents[number, p] for p in prompts if (number, p) in self.incumbents), None)
+
+
+def _searched(cases: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The ids of train and validation cases, by each of their prompts."""
+    found: dict[str, list[str]] = {}
+    for case in cases:
+        if case.get("split") != Split.HELDOUT and not case.get("reference"):
+            for prompt in case.get("prompts", ()):
+                found.setdefault(prompt, []).append(str(case.get("id")))
+    return found
 
 
 def _whole(texts: Mapping[str, Any]) -> dict[str, str]:

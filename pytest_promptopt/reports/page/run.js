@@ -35,7 +35,7 @@ function runCard(prompt) {
     prompt.diff.length ? [el("h3", null, "The prompt, before and after"), sides(prompt.diff)] : null,
     prompt.iterations.length ? [
       el("h3", null, "Pass rate by iteration"), rateChart(prompt.iterations, (prompt.scores.find((score) => score.split === "train") || {}).before),
-      el("h3", null, `What was tried: ${plural(prompt.iterations.length, "iteration")}, ${plural(candidates.length, "candidate")}`), tree(prompt),
+      el("h3", null, `What was tried: ${plural(prompt.iterations.length, "iteration")}, ${plural(candidates.length, "candidate")}`), tree(prompt), matrix(prompt.matrix),
     ] : null);
 }
 
