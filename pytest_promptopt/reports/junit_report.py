@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from pytest_promptopt.file_writing import replace_file
 from pytest_promptopt.prompt_check import PromptCheck
-from pytest_promptopt.records import CaseResult, Split, Status
+from pytest_promptopt.records import CaseResult, Status
 from pytest_promptopt.reports.baseline_wording import verdict_words
 from pytest_promptopt.reports.check_report import gate_verdicts
 from pytest_promptopt.reports.session_report import NO_MODEL, SessionReport
@@ -71,7 +71,7 @@ def _case(result: CaseResult, check: PromptCheck, report: SessionReport) -> Elem
     case = _element("testcase", classname=check.prompt, name=result.case.id, time=f"{seconds:.3f}")
     feedback = report.feedbacks.get(check.prompt)
     failed = None if feedback is None else feedback.by_case.get(result.case.id)
-    tolerated = _tolerance(result, check, report)
+    tolerated = report.tolerance(result)
     costs = [call.cost for call in calls if call.cost is not None]
     properties = {
         "promptopt.split": str(result.case.split),
@@ -88,15 +88,6 @@ def _case(result: CaseResult, check: PromptCheck, report: SessionReport) -> Elem
     elif result.status in (Status.ERRORED, Status.SKIPPED):
         _add_text(case, "error" if result.status is Status.ERRORED else "skipped", _why(result))
     return case
-
-
-def _tolerance(result: CaseResult, check: PromptCheck, report: SessionReport) -> str:
-    """Why a case that failed fails nothing by itself; empty where it does, or has not failed."""
-    if result.status is not Status.FAILED:
-        return ""
-    if report.settings.optimizing and result.case.split is Split.HELDOUT:
-        return "held-out"
-    return "gated" if check.min_pass_rate is not None else ""
 
 
 def _why(result: CaseResult) -> str:

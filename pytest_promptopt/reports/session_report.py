@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pytest_promptopt.baselines.compare_rule import CompareRule
@@ -15,7 +16,7 @@ from pytest_promptopt.model_comparison import (
     model_figures,
 )
 from pytest_promptopt.prompt_check import PromptCheck, all_gates_hold
-from pytest_promptopt.records import Spend, Split
+from pytest_promptopt.records import CaseResult, Spend, Split, Status
 from pytest_promptopt.reports.wording import SPLIT_NAMES
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import GateSplit
@@ -73,6 +74,18 @@ class SessionReport:
     def passed(self) -> bool:
         """Whether every gate holds; true when there is none."""
         return all_gates_hold(self.checks)
+
+    def tolerance(self, result: CaseResult) -> str:
+        """Why a case that failed fails no session by itself; empty where it does, or has not failed."""
+        if result.status is not Status.FAILED:
+            return ""
+        if self.settings.optimizing and result.case.split is Split.HELDOUT:
+            return "held-out"
+        return "gated" if self._gated.issuperset(result.case.prompts) else ""
+
+    @cached_property
+    def _gated(self) -> frozenset[str]:
+        return frozenset(check.prompt for check in self.checks if check.min_pass_rate is not None)
 
     @property
     def comparisons(self) -> list[ModelComparison]:

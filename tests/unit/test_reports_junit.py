@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_promptopt.gate import check_prompts
+from pytest_promptopt.records import Split
 from pytest_promptopt.reports.junit_report import junit, write_junit
 from pytest_promptopt.settings import Mode
 from tests.injections import INJECTIONS
@@ -63,6 +64,19 @@ def test_without_a_gate_a_failing_case_fails() -> None:
     assert failure is not None
     assert failure.get("message") == "assert 'Billing.' == 'billing'"
     assert "gate" not in cases(root)
+
+
+def test_a_case_of_several_prompts_is_tolerated_only_where_each_has_a_gate() -> None:
+    failing = CHECKS[0].results[1]
+    both = replace(failing, case=replace(failing.case, prompts=(ROUTE, "other.md"), split=Split.TRAIN))
+    asked = {ROUTE: dict(CHECKS[0].thresholds)}
+    report = session_report(checks=check_prompts({ROUTE: [both], "other.md": [both]}, asked), run=None)
+    tags = [case[-1].tag for case in junit(report).iter("testcase") if "::" in str(case.get("name"))]
+    assert tags == ["failure", "failure"], "the other prompt has none, so the case fails the session"
+    asked["other.md"] = asked[ROUTE]
+    report = session_report(checks=check_prompts({ROUTE: [both], "other.md": [both]}, asked), run=None)
+    tags = [case[-1].tag for case in junit(report).iter("testcase") if "::" in str(case.get("name"))]
+    assert tags == ["system-out", "system-out"]
 
 
 def test_a_suite_has_the_figures_of_its_prompt() -> None:
