@@ -57,6 +57,10 @@ class ModelDifference:
     adjusted: float
     test: str
 
+    def is_shown(self, alpha: float) -> bool:
+        """Whether `first` is better by more than chance explains, however many models are compared."""
+        return self.adjusted <= alpha and self.gain > 0
+
 
 @dataclass(frozen=True)
 class ModelComparison:

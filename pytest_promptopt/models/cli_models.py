@@ -44,6 +44,19 @@ _LEFT_OUT = frozenset(
 )
 
 
+#: What gives Codex tools unless it is switched off. A version that does not know one of them passes it over.
+_TOOLS_OF_CODEX = (
+    "shell_tool",
+    "unified_exec",
+    "multi_agent",
+    "image_generation",
+    "apps",
+    "plugins",
+    "tool_suggest",
+    "goals",
+)
+
+
 @dataclass(frozen=True)
 class Program(ABC):
     """A command, and how it is asked.
@@ -106,8 +119,8 @@ class Codex(Program):
             'approval_policy="never"',
             'web_search="disabled"',
             "project_doc_max_bytes=0",
-            "features.shell_tool=false",
-            "features.unified_exec=false",
+            "tools.view_image=false",
+            *(f"features.{name}=false" for name in _TOOLS_OF_CODEX),
         )
         return [
             "exec",

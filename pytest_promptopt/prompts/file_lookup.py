@@ -20,10 +20,12 @@ def locate_prompt_file(spec: object, *, test_dir: Path, rootdir: Path, where: st
         raise SettingsError(f"{where}: a prompt is named by the path of its file, got {spec!r}")
     address = Address.parse(spec)
     candidates = list(dict.fromkeys((address.below(test_dir), address.below(rootdir))))
-    # Reading it says what is wrong with a folder or a broken link, but a file wins.
+    # Reading it says what is wrong with a broken link, but a file wins.
     for exists in (os.path.isfile, os.path.lexists):  # they raise for no name, however long it is
         for candidate in candidates:
             if exists(candidate.path):
+                if os.path.isdir(candidate.path):
+                    raise PromptFileError(where, None, f"'{address.path}' is a folder, not a prompt file")
                 return candidate
     looked = " and ".join(str(candidate.path) for candidate in candidates)
     raise PromptFileError(where, None, f"there is no prompt file '{address.path}'; looked for {looked}")

@@ -16,14 +16,16 @@ import pytest
 from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.failed_checks import CheckFailed
 from pytest_promptopt.prompts import PromptFile, locate_prompt_file
+from pytest_promptopt.prompts.frontmatter import SAME_LENGTH, is_connection
 from pytest_promptopt.prompts.template_languages import LANGUAGES, NONE
 from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.pytest_engine.mark import lengths_in, problem_of
 from pytest_promptopt.replay.file_cases import ask_and_check
 from pytest_promptopt.settings import ROOTS
 from pytest_promptopt.suites.file_case import FileCase
 from pytest_promptopt.suites.suite import SkippedCase, Suite
 from pytest_promptopt.suites.suite_reading import read_cases, read_suite
-from pytest_promptopt.text import join_words, shown_path, unused_name
+from pytest_promptopt.text import join_words, quote, shown_path, unused_name
 
 if TYPE_CHECKING:
     from pytest_promptopt.replay.judge_calls import CaseJudge
@@ -46,6 +48,7 @@ class CaseFile(pytest.Module):
         """Raises `CollectError` with the ``file:line`` of a mistake."""
         try:
             suite = self.read()
+            check_parameters(suite, self.config.rootpath)
             check_variables(suite, self.config.rootpath, where=self.named_by)
         except PromptoptError as error:
             raise self.CollectError(str(error)) from None
@@ -181,6 +184,18 @@ def _placed(function: Any, suite: Suite, *keys: str) -> Callable[..., object]:
     function.__code__ = function.__code__.replace(co_filename=str(suite.path), co_firstlineno=line)
     placed: Callable[..., object] = function
     return placed
+
+
+def check_parameters(suite: Suite, rootdir: Path) -> None:
+    """Raises `SettingsError` at the line of a parameter of the model that is none, or has a wrong value."""
+    given = suite.parameters
+    problems = {name: problem_of(name, value) for name, value in given.items()}
+    problems |= {name: f"{name} {SAME_LENGTH}" for name in lengths_in(given)[1:]}
+    for name, problem in problems.items():
+        if problem:
+            where = f"{shown_path(suite.path, rootdir)}:{suite.lines.get(f'parameters.{name}', 1)}"
+            got = "" if is_connection(name) else f", got {quote(given[name])}"  # it may be a key
+            raise SettingsError(f"{where}: `parameters`: {problem}{got}")
 
 
 def check_variables(suite: Suite, rootdir: Path, *, where: str = "") -> None:

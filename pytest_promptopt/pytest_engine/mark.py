@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -64,17 +64,9 @@ class Mark:
                 f"{SIGNATURE}"
             )
         for name, value in given.items():
-            if is_connection(name):  # without its value, which may be a key
-                raise SettingsError(f"{where}: @pytest.mark.prompt({name}=...): {name} {FROM_ENVIRONMENT}")
-            if name not in _ARGUMENTS and (meant := get_close_matches(name, _OWN, n=1, cutoff=0.85)):
-                raise SettingsError(
-                    f"{where}: @pytest.mark.prompt({name}={value!r}): did you mean {meant[0]}=?"
-                )
-            accepted, fits = _ARGUMENTS.get(name, _PARAMETER)
-            if not fits(value):
-                raise SettingsError(
-                    f"{where}: @pytest.mark.prompt({name}={value!r}): {name} must be {accepted}"
-                )
+            if problem := problem_of(name, value):
+                shown = "..." if is_connection(name) else repr(value)  # its value may be a key
+                raise SettingsError(f"{where}: @pytest.mark.prompt({name}={shown}): {problem}")
         return cls(
             paths=paths,
             model=given.pop("model", None),
@@ -86,6 +78,21 @@ class Mark:
             template=_templates(given.pop("template", None), paths, where),
             parameters=_with_one_length(given, where),
         )
+
+
+def problem_of(name: str, value: object) -> str:
+    """What is wrong with an argument that is no path, without its value; empty for nothing."""
+    if is_connection(name):
+        return f"{name} {FROM_ENVIRONMENT}"
+    if name not in _ARGUMENTS and (meant := get_close_matches(name, _OWN, n=1, cutoff=0.85)):
+        return f"did you mean {meant[0]}=?"
+    accepted, fits = _ARGUMENTS.get(name, _PARAMETER)
+    return "" if fits(value) else f"{name} must be {accepted}"
+
+
+def lengths_in(parameters: Iterable[str]) -> list[str]:
+    """The names of parameters that are the length of an answer; there may be one."""
+    return [name for name in parameters if name in LENGTH_NAMES | {"max_tokens"}]
 
 
 def paths_of(mark: pytest.Mark, *, where: str) -> tuple[dict[str, str], dict[str, Any]]:
@@ -107,7 +114,7 @@ def paths_of(mark: pytest.Mark, *, where: str) -> tuple[dict[str, str], dict[str
 
 def _with_one_length(parameters: Mapping[str, Any], where: str) -> dict[str, Any]:
     """`parameters` in which the length of an answer is called ``max_tokens``, whatever it was called."""
-    first, *more = [name for name in parameters if name in LENGTH_NAMES | {"max_tokens"}] or [""]
+    first, *more = lengths_in(parameters) or [""]
     if more:
         raise SettingsError(
             f"{where}: @pytest.mark.prompt({first}=..., {more[0]}=...): {more[0]} {SAME_LENGTH}"

@@ -96,7 +96,7 @@ def _seconds(latency: float | None) -> str:
 
 def _differences(found: Sequence[ModelDifference], alpha: float, width: int) -> Iterator[Line]:
     for each in found:
-        if each.adjusted <= alpha and each.gain > 0:
+        if each.is_shown(alpha):
             text = f"{each.first} is better than {each.second}: {_told(each, len(found))}"
             yield from _wrapped(text, width, GOOD)
         elif not each.cases:

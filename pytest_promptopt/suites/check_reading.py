@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.grading.rubrics import rubric_of
 from pytest_promptopt.models.registry import canonical_name
 from pytest_promptopt.settings import NO_MODEL
 from pytest_promptopt.suites import other_checks
@@ -20,7 +21,7 @@ from pytest_promptopt.suites.json_checks import path_steps
 from pytest_promptopt.suites.located import Located
 from pytest_promptopt.suites.located_json import read_json
 from pytest_promptopt.suites.other_checks import EXPECTED, JUDGE_SEES
-from pytest_promptopt.text import did_you_mean, quote
+from pytest_promptopt.text import did_you_mean, quote, shown_path
 
 #: How other programs call the same.
 HINTS = {
@@ -233,10 +234,16 @@ class _Reading:
             value = str(value)  # `contains: 42`
         problem = kind.problem(value)
         if problem is None:
-            return value
+            return self._rubric(value) if name == "rubric" else value
         inside = name if name in self.given.value else "value"
         said = f": {problem}" if problem else f", got {quote(value)}"
         raise self.given.wrong(f"`{name}` needs {kind.accepted}{said}", inside)
+
+    def _rubric(self, criterion: str) -> str:
+        """A sentence as it is; the path of a file from rootdir, wherever the test is that uses the case."""
+        if not self.folders:
+            return criterion
+        return rubric_of(criterion, self.folders, where=f"{self.given.where()}: `rubric`").name
 
     def _schema(self, path: str) -> Any:
         file = self._file(path)
@@ -244,7 +251,7 @@ class _Reading:
             text = file.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise self.given.wrong(f"the schema {file} cannot be read: {error}") from None
-        return read_json(text, str(file)).value
+        return read_json(text, shown_path(file, self.folders[-1]) if self.folders else str(file)).value
 
     def _file(self, path: str) -> Path:
         places = [folder / path for folder in self.folders] or [Path(path)]

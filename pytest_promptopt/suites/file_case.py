@@ -48,6 +48,7 @@ class FileCase:
     __stored_items__: ClassVar[str] = "inputs"
 
     def __getitem__(self, name: str) -> Any:
+        __tracebackhide__ = True
         try:
             return self.inputs[name]
         except KeyError:

@@ -10,9 +10,11 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
+from textwrap import dedent
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,8 @@ EXPECTED = "expected"
 NAMES = ("answer", "case")
 #: How a function of a file is written.
 FUNCTION = re.compile(r"(?P<file>[^\n]+\.py)::(?P<function>[^\W\d]\w*)")
+#: What a check can be, by its name in a file.
+_DEFINED = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 #: Characters of another error's message.
 MAX_MESSAGE = 300
 
@@ -94,11 +98,25 @@ def python(check: Check, answer: str, context: CheckContext) -> Found:
         except AssertionError as error:
             told = failure_of(error, (), (), rootdir=str(Path(file).parent), rewritten=False)
             return Found(False, None, check.value, "", answer, failure=told)
+        if found is None:
+            found = _has_asserted(function, f"{check.where}: python: {check.value}")
         failure = None if found else failure_of_check(function, _told(answer), (), said="", where=check.where)
     if isinstance(found, (int, float)) and not isinstance(found, bool):
         least = 1.0 if check.threshold is None else check.threshold
         return Found(found >= least, ">=", _call(check), f"{least:g}", found, why=f"got {found:g}")
     return Found(bool(found), None, _call(check), "", str(answer), failure=failure)
+
+
+def _has_asserted(function: Callable[..., Any], name: str) -> bool:
+    """What a function has decided that returned nothing: its asserts hold. Raises `SettingsError`.
+
+    One without an assert has decided nothing: somebody has forgotten to return what was found.
+    """
+    with suppress(OSError, TypeError, SyntaxError):
+        tree = ast.parse(dedent(inspect.getsource(function)))
+        if any(isinstance(node, ast.Assert | ast.Raise) for node in ast.walk(tree)):
+            return True
+    raise SettingsError(f"{name} returned None; a check returns True, False or a number, or it asserts")
 
 
 def _told(answer: str) -> Completion:
@@ -143,15 +161,34 @@ def problem_of_function(file: Path, name: str) -> str:
         return f"{file.name}:{error.lineno}: it is no Python: {error.msg}"
     except (OSError, ValueError, RecursionError) as error:
         return f"{file.name} cannot be read: {error}"
-    bound = {each.id for each in ast.walk(tree) if isinstance(each, ast.Name)}
-    functions = [each.name for each in tree.body if isinstance(each, ast.FunctionDef | ast.ClassDef)]
+    named = [each for each in ast.walk(tree) if isinstance(each, ast.Name)]
+    functions = {each.name: each for each in tree.body if isinstance(each, _DEFINED)}
     imported = [alias for each in ast.walk(tree) if isinstance(each, ast.ImportFrom) for alias in each.names]
-    bound |= {*functions, *(alias.asname or alias.name for alias in imported)}
-    if name in bound or "*" in bound:
+    bound = {each.id for each in named} | {alias.asname or alias.name for alias in imported}
+    found = functions.get(name)
+    # What decorates or replaces a function may take other parameters.
+    replaced = any(each.id == name and isinstance(each.ctx, ast.Store) for each in named)
+    if not (found is None or isinstance(found, ast.ClassDef) or found.decorator_list or replaced):
+        return _unfit(found)
+    if found is not None or name in bound or "*" in bound:
         return ""
     near = get_close_matches(name, functions, n=1)
     hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(functions) or 'none'}"
     return f"{file.name} has no function {name!r}; {hint}"
+
+
+def _unfit(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    """Why a function cannot be called with an answer, or an answer and its case; empty when it can."""
+    if isinstance(function, ast.AsyncFunctionDef):
+        return f"{function.name} is async; a check is a plain function"
+    given = function.args
+    places = [*given.posonlyargs, *given.args]
+    needed = places[: len(places) - len(given.defaults)]
+    by_name = [arg for arg, value in zip(given.kwonlyargs, given.kw_defaults, strict=True) if value is None]
+    if len(needed) <= 2 and not by_name and (places or given.vararg):
+        return ""
+    takes = ", ".join(each.arg for each in (*needed, *by_name)) or "nothing"
+    return f"{function.name} takes {takes}; a check is called with the answer, or the answer and the case"
 
 
 def function_in(file: Path, name: str, where: str) -> Callable[..., Any]:

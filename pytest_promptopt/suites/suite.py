@@ -36,7 +36,7 @@ class Suite:
     :param cases: in their order.
     :param skipped: what is not supported.
     :param template: the template language of the prompts; empty when their files decide it.
-    :param lines: of its keys, for messages.
+    :param lines: of its keys, and of its parameters as ``parameters.NAME``, for messages.
     """
 
     path: Path

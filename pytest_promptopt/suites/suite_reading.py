@@ -66,8 +66,15 @@ def read_suite(path: Path, rootdir: Path) -> Suite:
         parameters=_parameters(given),
         cases=reader.cases,
         template=_template(given),
-        lines={key: given.line(key) for key in given.value},
+        lines=_lines(given),
     )
+
+
+def _lines(given: Located) -> dict[str, int]:
+    lines = {key: given.line(key) for key in given.value}
+    if (parameters := given.get("parameters")) is not None:
+        lines |= {f"parameters.{key}": parameters.line(key) for key in parameters.value}
+    return lines
 
 
 def _folders(path: Path, rootdir: Path) -> tuple[Path, ...]:

@@ -192,6 +192,62 @@ def test_a_mistake_in_one_file_is_told_at_its_line_and_other_tests_run(project: 
     )
 
 
+@pytest.mark.parametrize(
+    ("parameters", "line", "said"),
+    [
+        ("{temperature: hot}", 2, 'temperature must be a number from 0, got "hot"'),
+        ("\n  top_p: 1\n  max_tokens: many", 4, 'max_tokens must be a whole number from 1, got "many"'),
+        ("\n  stream: true", 3, "stream must be left out: the prompt file and the call decide it, got true"),
+        (
+            "\n  max_tokens: 3\n  max_output_tokens: 4",
+            4,
+            "max_output_tokens is the same setting as another *",
+        ),
+        ("\n  api_key: secret", 3, "api_key is no parameter of a model: address and key are for the *"),
+    ],
+)
+def test_a_wrong_parameter_is_told_at_its_line_in_words_of_the_file(
+    project: Project, parameters: str, line: int, said: str
+) -> None:
+    suite = SUITE.replace("cases:", f"parameters: {parameters}\ncases:")
+    project.write("evals/words.promptopt.yaml", suite)
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"evals/words.promptopt.yaml:{line}: `parameters`: {said}"])
+    assert "mark" not in result.stdout.str()
+    assert "secret" not in result.stdout.str()
+    assert not project.asked()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ("none.md", "there is no prompt file 'none.md'; looked for *"),
+        ("../prompts", "'../prompts' is a folder, not a prompt file"),
+    ],
+)
+def test_a_prompt_that_is_none_is_told_at_its_line(project: Project, prompt: str, said: str) -> None:
+    suite = SUITE.replace("prompt: ../prompts/repeat.md", f"description: words\nprompt: {prompt}")
+    project.write("evals/words.promptopt.yaml", suite)
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"evals/words.promptopt.yaml:2: {said}"])
+
+
+def test_an_input_that_an_expression_takes_and_nobody_gives_is_told_without_our_code(
+    project: Project,
+) -> None:
+    check = 'python: case["wrod"] == answer'
+    project.write(
+        "evals/words.promptopt.yaml", SUITE.replace("contains: LOUD", f"'{check}'".replace("'", ""))
+    )
+    result = project.run("-k", "shouted")
+    result.stdout.fnmatch_lines(
+        ["E *KeyError: *evals/words.promptopt.yaml:5: the case has no input 'wrod'; its inputs are word*"]
+    )
+    assert "__getitem__" not in result.stdout.str()
+
+
 def test_an_error_in_an_expression_shows_its_line_and_none_of_our_code(project: Project) -> None:
     check = 'int(answer.removeprefix("Repeat: ")) > 1'
     project.write("evals/words.promptopt.yaml", SUITE.replace("contains: LOUD", f"python: '{check}'"))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import time
 
 import pytest
+import yaml
 
 from tests.acceptance.doc_pages import ROOT
 from tests.acceptance.projects import Project
@@ -48,6 +50,39 @@ def test_a_test_takes_its_cases_from_a_table(project: Project) -> None:
     )
     assert "suites/" not in result.stdout.str()
     project.run("-k", "smoke").assert_outcomes(passed=2, deselected=1)
+
+
+ROWS = [
+    {"id": "first", "word": "yes", "expected": "yes", "weight": 3, "tags": ["smoke"]},
+    {"id": "second", "word": "no", "expected": "no", "split": "heldout", "tags": ["smoke", "slow"]},
+    {"id": "wrong", "word": "no", "expected": "maybe", "split": "validation"},
+]
+FORMS = {
+    "csv": "id,word,expected,weight,split,tags\nfirst,yes,yes,3,,smoke\nsecond,no,no,,heldout,smoke; slow\n"
+    "wrong,no,maybe,,validation,\n",
+    "jsonl": "".join(json.dumps(row) + "\n" for row in ROWS),
+    "json": json.dumps(ROWS),
+    "yaml": yaml.safe_dump(ROWS),
+}
+
+
+@pytest.mark.parametrize("ending", FORMS)
+def test_ids_splits_weights_and_tags_are_those_of_the_file(project: Project, ending: str) -> None:
+    project.write(f"tests/words.{ending}", FORMS[ending])
+    project.write("tests/test_words.py", f"import pytest{TEST}".replace("words.csv", f"words.{ending}"))
+    result = project.run("-v", "--promptopt-min-pass-rate=75%")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [
+            "promptopt: 1 prompt, cases: 1 train, 1 validation, 1 held-out",
+            "*::test_word?first? PASSED*",
+            "*::test_word?second? PASSED*",
+            "*::test_word?wrong? FAILED*",
+            "prompts/repeat.md: 2/3 cases pass (weighted pass rate: 80.0%)",
+            "gate: prompts/repeat.md 80.0% >= 75.0% required: holds (2 of 3 cases passed, weights count;*",
+        ]
+    )
+    project.run("-k", "slow").assert_outcomes(passed=1, deselected=2)
 
 
 def test_rows_for_training_are_not_divided_by_shares(project: Project) -> None:

@@ -16,17 +16,29 @@ from tests.acceptance.projects import Project
 
 ROOT = Path(__file__).parents[2]
 
-#: Stands for Claude Code.
+#: Stands for Claude Code, or for Codex.
 COMMAND = f"""#!{sys.executable}
 import json, os, sys, time
 asked = sys.stdin.read()
 open(os.environ["SEEN"], "a").write(json.dumps([os.getpid(), sys.argv[1:], asked]) + "\\n")
 time.sleep(float(os.environ.get("SLEEP", "0")))
+is_codex = os.path.basename(sys.argv[0]) == "codex"
 said = "<reason>loud</reason><new_prompt>Answer loudly: {{{{ word }}}}</new_prompt>"
 usage = {{"input_tokens": 1000, "output_tokens": 50}}
-done = {{"type": "result", "subtype": "success", "is_error": False, "result": said, "usage": usage}}
-print(json.dumps(done))
+if "LOGGED_OUT" in os.environ and is_codex:
+    print(json.dumps({{"type": "turn.failed", "error": {{"message": "unexpected status 401 Unauthorized"}}}}))
+    sys.exit(1)
+if "LOGGED_OUT" in os.environ:
+    print(json.dumps({{"type": "result", "is_error": True, "result": "Not logged in · Please run /login"}}))
+    sys.exit(1)
+if is_codex:
+    print(json.dumps({{"type": "item.completed", "item": {{"type": "agent_message", "text": said}}}}))
+    print(json.dumps({{"type": "turn.completed", "usage": usage}}))
+else:
+    print(json.dumps({{"type": "result", "subtype": "success", "result": said, "usage": usage}}))
 """
+
+COMMANDS = pytest.mark.parametrize("command", ["claude", "codex"])
 
 LOUD = """
 def said(request):
@@ -49,8 +61,8 @@ def test_loud(prompt, word):
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
     project = Project(pytester)
     project.append("conftest.py", LOUD)
-    project.write("bin/claude", COMMAND)
-    (project.path / "bin/claude").chmod(0o755)
+    for name in ("claude", "codex"):
+        project.write(f"bin/{name}", COMMAND).chmod(0o755)
     project.tests(TESTS)
     monkeypatch.setenv("PATH", f"{project.path / 'bin'}{os.pathsep}/bin")
     monkeypatch.setenv("SEEN", str(project.path / "seen.txt"))
@@ -64,28 +76,52 @@ def seen(project: Project) -> list[tuple[int, list[str], str]]:
     return [tuple(json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def test_the_account_writes_candidates(project: Project) -> None:
+@COMMANDS
+def test_the_account_writes_candidates_and_its_tokens_are_counted(project: Project, command: str) -> None:
     result = project.run(
         "--optimize",
-        "--promptopt-optimizer-model=claude-cli/opus",
+        f"--promptopt-optimizer-model={command}-cli/opus",
         "--promptopt-max-tokens=500000",
+        "--promptopt-report=report.json",
     )
     result.assert_outcomes(passed=8)
     assert (project.path / "prompts/repeat.md").read_text() == "Answer loudly: {{ word }}\n"
     asked = seen(project)
     assert asked
-    assert all("--tools" in arguments and "<failures" in text for _, arguments, text in asked)
+    without_tools = {"claude": "--tools", "codex": "features.shell_tool=false"}[command]
+    assert all(without_tools in arguments and "<failures" in text for _, arguments, text in asked)
     [row] = [line.split() for line in result.outlines if line.startswith("optimizer ")]
     assert row[1:4] == [str(len(asked)), f"{1000 * len(asked):,}", str(50 * len(asked))]
 
 
-def test_without_the_command_nothing_is_paid(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+@COMMANDS
+def test_without_the_command_nothing_is_paid(
+    project: Project, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
     monkeypatch.setenv("PATH", "/bin")
-    result = project.run("--optimize", "--promptopt-optimizer-model=claude-cli")
+    result = project.run("--optimize", f"--promptopt-optimizer-model={command}-cli")
     shown = result.stdout.str() + result.stderr.str()
-    assert "claude-cli: there is no command `claude` on PATH: install Claude Code" in shown
+    assert f"{command}-cli: there is no command `{command}` on PATH: install " in shown
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert (project.path / "prompts/repeat.md").read_text() == "Repeat: {{ word }}\n"
-    assert seen(project) == []
+    assert seen(project) == project.asked() == []
+
+
+@COMMANDS
+def test_without_a_login_it_is_asked_once_and_told_what_to_do(
+    project: Project, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("LOGGED_OUT", "1")
+    model = f"--promptopt-optimizer-model={command}-cli"
+    result = project.run("--optimize", model, "--promptopt-candidates=1")
+    shown = " ".join((result.stdout.str() + result.stderr.str()).split())
+    what_to_do = {"claude": "run `claude` once and log in", "codex": "run `codex login`"}[command]
+    assert f"{command}-cli: `{command}` says: " in shown
+    assert what_to_do in shown
+    assert "INTERNALERROR" not in shown
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert (project.path / "prompts/repeat.md").read_text() == "Repeat: {{ word }}\n"
+    assert len(seen(project)) == 1
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")

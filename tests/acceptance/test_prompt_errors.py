@@ -28,7 +28,7 @@ COLLECTION = {
         marked("'prompts/nowhere.md'"),
         "test_nowhere.py:3: there is no prompt file 'prompts/nowhere.md'; looked for *prompts/nowhere.md",
     ),
-    "folder": Mistake(marked("'prompts'"), "prompts: is a folder, not a prompt file"),
+    "folder": Mistake(marked("'prompts'"), "test_folder.py:3: 'prompts' is a folder, not a prompt file"),
     "ending": Mistake(
         marked("'prompts/a.docx'"),
         "prompts/a.docx: a prompt cannot be read from 'a.docx'; accepted are a .md, .txt or .prompty file, *",

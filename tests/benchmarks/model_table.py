@@ -83,7 +83,7 @@ def _outcome(case: str, passed: bool) -> Outcome:
 def named(world: World, found: Sequence[ModelDifference], alpha: float = ALPHA) -> Named:
     """The differences that are named: those that exist, in their direction, and the others."""
     rates = dict(zip(MODELS, world.rates, strict=True))
-    told = [(each.first, each.second) for each in found if each.adjusted <= alpha and each.gain > 0]
+    told = [(each.first, each.second) for each in found if each.is_shown(alpha)]
     real = {pair for pair in told if rates[pair[0]] > rates[pair[1]]}
     return Named(frozenset(real), frozenset(told) - real)
 

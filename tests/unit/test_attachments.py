@@ -71,6 +71,17 @@ def test_a_changed_file_is_another_one(tmp_path: Path) -> None:
         file_bytes(first)
 
 
+def test_bytes_of_the_same_size_are_told_apart_by_their_hash(tmp_path: Path) -> None:
+    """Also in the key of a request, by which its answer is kept."""
+    path = tmp_path / "a.png"
+    keys = []
+    for last in (b"1", b"2", b"1"):
+        path.write_bytes(PNG + last)
+        given = CallContent.read({"images": ["a.png"]}, [tmp_path])
+        keys.append(given.request(Request("demo", given.messages([Message("user", "?")]))).key)
+    assert keys[0] == keys[2] != keys[1]
+
+
 def test_it_is_shown_without_its_bytes() -> None:
     """Also as a parameter of a test, where it is the same in every process."""
     data = "data:image/png;base64," + base64.b64encode(PNG).decode()

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -139,18 +140,41 @@ def test_claude_answers_with_its_usage(claude: Command, monkeypatch: pytest.Monk
     assert option(arguments, "--tools") == option(arguments, "--setting-sources") == ""
     assert option(arguments, "--system-prompt") == "Be brief."
     assert option(arguments, "--model") == "opus"
+    assert {"--strict-mcp-config", "--no-session-persistence"} <= set(arguments)
     assert {"ANTHROPIC_API_KEY", "CLAUDECODE"}.isdisjoint(seen["environment"])
     assert seen["environment"]["CLAUDE_CODE_OAUTH_TOKEN"] == "of-the-account"
     assert not Path(seen["cwd"]).exists()
 
 
-def test_codex_answers_with_its_usage(codex: Command) -> None:
+def test_codex_answers_with_its_usage(codex: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without tools, settings and keys of the user's, in an empty folder."""
+    for key in ("OPENAI_API_KEY", "CODEX_API_KEY"):
+        monkeypatch.setenv(key, "sk-of-the-target")
     answer = ask("codex-cli", Message("system", "Be brief."), Message("user", "hello"))
     assert (answer.text, answer.usage) == ("fine", Usage(10, 5, 100))
+    assert (answer.model, answer.cost) == ("codex-cli", 0.0)
     [seen] = codex.seen
-    assert seen["stdin"] == "Be brief.\n\nhello"
+    assert (seen["stdin"], seen["folder"]) == ("Be brief.\n\nhello", [])
+    assert {"OPENAI_API_KEY", "CODEX_API_KEY"}.isdisjoint(seen["environment"])
+    assert not Path(seen["cwd"]).exists()
     assert seen["arguments"][:2] == ["exec", "--json"]
     assert option(seen["arguments"], "--sandbox") == "read-only"
+    assert {"--ignore-user-config", "--ignore-rules", "--ephemeral"} <= set(seen["arguments"])
+    settings = [after for before, after in pairwise(seen["arguments"]) if before == "-c"]
+    assert settings == [
+        'approval_policy="never"',
+        'web_search="disabled"',
+        "project_doc_max_bytes=0",
+        "tools.view_image=false",
+        "features.shell_tool=false",
+        "features.unified_exec=false",
+        "features.multi_agent=false",
+        "features.image_generation=false",
+        "features.apps=false",
+        "features.plugins=false",
+        "features.tool_suggest=false",
+        "features.goals=false",
+    ]
     assert seen["arguments"][-1] == "-"
     assert "--model" not in seen["arguments"]
 

@@ -28,6 +28,7 @@ BEYOND = (
     "is that of",
     "names no model",
     "there is no file",
+    "there is no rubric file",
     "is no regular expression",
     "is no JSON Schema",
     "is no Python",

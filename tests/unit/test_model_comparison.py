@@ -149,6 +149,33 @@ class TestTable:
         [cost] = [line.text for line in model_tables(compared, alpha=0.05) if "cost" in line.text]
         assert cost.split() == ["cost", ">", "$2.00", "unknown"]
 
+    def test_each_model_has_its_own_rate_cost_and_latency(self) -> None:
+        of_model = {"house/x": (1, 0.5, 2.0), "house/y": (0, 0.25, 31.0), "house/z": (1, 2.0, 0.125)}
+        results = [
+            result(case, model, score, cost=cost, latency=latency)
+            for case in "abc"
+            for model, (score, cost, latency) in of_model.items()
+        ]
+        rows = [line.text.split() for line in model_tables(compare_models([check(*results)]), alpha=0.05)]
+        told = {" ".join(row[:-3]): row[-3:] for row in rows}
+        assert told["pass rate"] == ["100.0%", "0.0%", "100.0%"]
+        assert told["cost"] == ["$1.50", "$0.7500", "$6.00"]
+        assert told["latency p50"] == ["2.00s", "31.0s", "0.12s"]
+
+    @pytest.mark.parametrize(("models", "named"), [(2, True), (3, False)])
+    def test_with_more_models_less_is_named(self, models: int, named: bool) -> None:
+        """Six cases fixed and none broken: p is .031, and .094 among three pairs."""
+        cases = [f"case{number}" for number in range(6)]
+        results = [result(case, "house/weak", 0) for case in cases]
+        results += [result(case, "house/good", 1) for case in cases]
+        if models == 3:
+            results += [result(case, "house/even", number % 2) for number, case in enumerate(cases)]
+        [compared] = compare_models([check(*results)])
+        assert compared.differences[0].p == pytest.approx(2 / 2**6)
+        shown = [line.text for line in model_tables([compared], alpha=0.05, width=200)]
+        assert any("house/good is better than house/weak" in line for line in shown) is named
+        assert any("no difference shown: house/good and house/weak" in line for line in shown) is not named
+
     def test_partial_credit_is_shown_as_a_rate(self) -> None:
         compared = compare_models([check(result("a", "house/x", 0.25), result("a", "house/y", 1))])
         assert "  25.0%    pass     a" in [line.text for line in model_tables(compared, alpha=0.05)]

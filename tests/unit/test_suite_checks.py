@@ -318,7 +318,9 @@ class TestFunctions:
             "def short(answer):\n    return len(answer) < 3\n\n"
             "def fits(answer, case):\n    assert answer == case['ticket']\n    return True\n\n"
             "def share(answer):\n    return answer.count('a') / 10\n\n"
-            "def broken(answer):\n    return {}['x']\n",
+            "def broken(answer):\n    return {}['x']\n\n"
+            "def asserts(answer):\n    assert len(answer) < 3\n\n"
+            "def forgets(answer):\n    len(answer) < 3\n",
             encoding="utf-8",
         )
         return path
@@ -341,6 +343,22 @@ class TestFunctions:
     def test_a_share_must_reach_the_threshold(self, file: Path) -> None:
         assert failure(self.check(file, "share", threshold=0.2), "aa") is None
         assert failed(self.check(file, "share", threshold=0.3), "aa").message.endswith("got 0.2")
+
+    def test_one_that_only_asserts_returns_nothing(self, file: Path) -> None:
+        assert failure(self.check(file, "asserts"), "ab") is None
+        found = failed(self.check(file, "asserts"), "abcd")
+        assert (found.operator, found.constraint, found.where) == ("<", "len(answer) < 3", "f:9")
+        assert failure(self.check(file, "asserts", negated=True), "abcd") is None
+        assert failure(self.check(file, "asserts", negated=True), "ab") is not None
+
+    @pytest.mark.parametrize("given", ["ab", "abcd"])
+    def test_one_that_forgets_to_return_neither_passes_nor_fails(self, file: Path, given: str) -> None:
+        with pytest.raises(SettingsError) as raised:
+            failure(self.check(file, "forgets"), given)
+        assert str(raised.value) == (
+            "f:9: python: checks.py::forgets returned None; a check returns True, False or a number, or it "
+            "asserts"
+        )
 
     def test_its_own_errors_are_raised_as_they_are(self, file: Path) -> None:
         with pytest.raises(KeyError):

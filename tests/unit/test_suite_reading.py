@@ -132,6 +132,28 @@ def test_a_reference_of_the_judge_need_not_be_equalled(tmp_path: Path) -> None:
     )
 
 
+def test_a_rubric_file_is_named_from_rootdir_and_must_hold_one(tmp_path: Path) -> None:
+    """So the test that uses the case may stand anywhere."""
+    (tmp_path / "evals").mkdir()
+    rubric = tmp_path / "evals/tone.md"
+    rubric.write_text("Is it polite?")
+    text = "prompt: p.md\nchecks:\n  - rubric: tone.md\ncases: [{q: a}]\n"
+    (case,) = suite(tmp_path, text).cases
+    assert case.checks == (Check("rubric", "evals/tone.md"),)
+    rubric.write_text(" ")
+    with pytest.raises(
+        SettingsError, match=r"^evals/a.promptopt.yaml:3: `rubric`: the rubric file .* is empty"
+    ):
+        suite(tmp_path, text)
+
+
+def test_a_mistake_in_a_schema_of_its_own_file_is_told_there(tmp_path: Path) -> None:
+    (tmp_path / "evals").mkdir()
+    (tmp_path / "evals/bad.json").write_text('{"type":\n')
+    with pytest.raises(SettingsError, match=r"^evals/bad\.json:2: it is not JSON"):
+        suite(tmp_path, f"{HEAD}  - {{q: a, checks: [{{is-json: bad.json}}]}}\n")
+
+
 @pytest.mark.parametrize(
     "check", ["{python: c.py::f, reference: expected}", "python: answer in case.expected", "contains"]
 )
@@ -150,9 +172,15 @@ def test_expected_is_equalled_unless_a_check_compares_with_it_otherwise(tmp_path
         ("def polite(answer): ...", "c.py has no function 'polit'; did you mean polite?"),
         ("x = 1", "c.py has no function 'polit'; it has none"),
         ("\ndef polit(:", "c.py:2: it is no Python: invalid syntax"),
+        ("async def polit(answer): ...", "polit is async; a check is a plain function"),
+        ("def polit(): ...", "polit takes nothing; a check is called with the answer, or the answer and"),
+        ("def polit(answer, case, much): ...", "polit takes answer, case, much; a check is called with the"),
+        ("def polit(answer, *, much): ...", "polit takes answer, much; a check is called with the answer"),
     ],
 )
-def test_a_function_that_is_not_there_is_seen_before_any_call(tmp_path: Path, code: str, said: str) -> None:
+def test_a_function_that_cannot_be_called_is_seen_before_any_call(
+    tmp_path: Path, code: str, said: str
+) -> None:
     (tmp_path / "c.py").write_text(code)
     with pytest.raises(SettingsError) as raised:
         suite(tmp_path, f"{HEAD}  - {{q: a, checks: [{{python: c.py::polit}}]}}\n")
@@ -160,7 +188,17 @@ def test_a_function_that_is_not_there_is_seen_before_any_call(tmp_path: Path, co
 
 
 @pytest.mark.parametrize(
-    "code", ["polit = lambda answer: True", "from other import polit", "from other import *"]
+    "code",
+    [
+        "polit = lambda answer: True",
+        "from other import polit",
+        "from other import *",
+        "def polit(answer, case, much=1): ...",
+        "def polit(*given, much=1): ...",
+        "@filled\ndef polit(answer, case, much): ...",
+        "def polit(answer, case, much): ...\npolit = filled(polit)",
+        "class polit:\n    def __init__(self, answer): ...",
+    ],
 )
 def test_a_function_may_be_bound_in_any_way(tmp_path: Path, code: str) -> None:
     (tmp_path / "c.py").write_text(code)
@@ -300,6 +338,7 @@ MISTAKES = [
         "`threshold` of `similar` must be a number from 0 to 1, got 80",
     ),
     (CHECK + "rubric: x\n        threshold: -1", 6, "`threshold` of `rubric` must be a number from 0 to 1"),
+    (CHECK + "rubric: rubrics/none.md", 5, "`rubric`: there is no rubric file 'rubrics/none.md'; looked for"),
     (CHECK + "rubric: ' '", 5, "`rubric` needs a criterion, or the path of a rubric file"),
     (
         CHECK + "is-json: {$schema: [1]}",

@@ -250,12 +250,24 @@ def test_signed_thoughts_go_back_with_the_results(wire: WireServer) -> None:
     ask(GPT, *turns, tools=tools)  # which takes no thoughts of others
 
 
+BY_PATH: dict[str, list[Any]] = {
+    "images": ["receipt.png"],
+    "documents": ["terms.pdf", Document("notes.md")],
+}
+BY_BYTES: dict[str, list[Any]] = {
+    "images": [Image(PNG, name="receipt.png")],
+    "documents": [Document(PDF, name="terms.pdf"), Document(b"Paid on Monday.", name="notes.md")],
+}
+
+
 @BOTH
-def test_an_image_and_a_document_reach_the_model(wire: WireServer, model: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("given", [BY_PATH, BY_BYTES], ids=["path", "bytes"])
+def test_an_image_and_a_document_reach_the_model(
+    wire: WireServer, model: str, given: dict[str, list[Any]], tmp_path: Path
+) -> None:
     (tmp_path / "receipt.png").write_bytes(PNG)
     (tmp_path / "terms.pdf").write_bytes(PDF)
     (tmp_path / "notes.md").write_text("Paid on Monday.")
-    given = {"images": ["receipt.png"], "documents": ["terms.pdf", Document("notes.md")]}
     content = CallContent.read(given, [tmp_path])
     request = content.request(Request(model, content.messages([Message("user", "Paid?")])))
     complete(request)
@@ -269,6 +281,7 @@ def test_an_image_and_a_document_reach_the_model(wire: WireServer, model: str, t
     else:
         assert [part["type"] for part in parts] == ["file", "text", "image_url", "text"]
         assert parts[0]["file"]["file_data"] == f"data:application/pdf;base64,{document}"
+        assert parts[1]["text"] == "notes.md:\nPaid on Monday."
         assert parts[2]["image_url"] == {"url": f"data:image/png;base64,{image}"}
     assert request.messages[0].content.splitlines() == [
         "[document terms.pdf (application/pdf, 209 bytes)]",
@@ -276,6 +289,14 @@ def test_an_image_and_a_document_reach_the_model(wire: WireServer, model: str, t
         "[image receipt.png (image/png, 208 bytes)]",
         "Paid?",
     ]
+
+
+@BOTH
+def test_bare_bytes_need_no_name(wire: WireServer, model: str) -> None:
+    content = CallContent.read({"images": [PNG], "documents": [PDF]}, [])
+    complete(content.request(Request(model, content.messages([Message("user", "Paid?")]))))
+    sent = str(wire.requests[0].body["messages"])
+    assert all(base64.b64encode(data).decode() in sent for data in (PNG, PDF))
 
 
 @BOTH
