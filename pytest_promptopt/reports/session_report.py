@@ -104,7 +104,8 @@ class SessionReport:
     @property
     def failed_comparisons(self) -> list[PromptComparison]:
         """Those that fail the session."""
-        return [found for found in self.compared if self.compare_rule.why_failed(found)]
+        rule = self.compare_rule
+        return [found for found in self.compared if rule.why_failed(found)]
 
 
 @dataclass(frozen=True)
@@ -131,10 +132,9 @@ def parts_by_split(check: PromptCheck) -> list[Part]:
 
 def parts_by_model(check: PromptCheck) -> list[Part]:
     """One for each model, where several answer the cases of a prompt."""
-    found = model_figures(check)
-    if len(found) < 2:
+    if len(check.by_model) < 2:
         return []
-    return [Part(figures.model or NO_MODEL, figures.check, figures) for figures in found]
+    return [Part(each.model or NO_MODEL, each.check, each) for each in model_figures(check)]
 
 
 def whole(check: PromptCheck) -> Part:
