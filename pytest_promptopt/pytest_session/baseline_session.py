@@ -15,7 +15,7 @@ from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine.tolerated_failures import Fault
 from pytest_promptopt.pytest_session.partial_runs import unseen_choice
-from pytest_promptopt.records import names_without_model
+from pytest_promptopt.records import named_without_model
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import plural
 
@@ -300,5 +300,5 @@ def _weights(checks: Sequence[PromptCheck]) -> dict[tuple[str, str, str], float]
     return {
         (check.prompt, name, result.case.model_of(check.prompt)): result.case.weight
         for check in checks
-        for name, result in zip(names_without_model(check.results, check.prompt), check.results, strict=True)
+        for name, result in named_without_model(check.results, check.prompt)
     }
