@@ -222,12 +222,13 @@ class BaselineSession:
         if not self._found:
             return []
         from pytest_promptopt.reports.baseline_report import compare_lines
+        from pytest_promptopt.reports.wording import junit_name
 
         models = Counter(each.prompt for each in self._found)
         told = []
         for each in self._found:
             if self._rule.why_failed(each):
-                name = f"compare[{each.model or 'no model'}]" if models[each.prompt] > 1 else "compare"
+                name = junit_name("compare", each.model if models[each.prompt] > 1 else None)
                 told.append((each.prompt, name, compare_lines([each], self._rule)[0].text))
         return told
 

@@ -26,7 +26,7 @@ from pytest_promptopt.reports.lines import (
     headed,
     passed_samples,
 )
-from pytest_promptopt.reports.wording import percent, small_dollars, table
+from pytest_promptopt.reports.wording import junit_name, model_name, percent, small_dollars, table
 from pytest_promptopt.settings import GateSplit
 from pytest_promptopt.text import excerpt, plural, printable
 from pytest_promptopt.thresholds import GateName, LimitGate
@@ -211,10 +211,10 @@ def gate_verdicts(check: PromptCheck) -> list[GateLine]:
             of_model = model if len(check.by_gate) > 1 else None
             line = _gate_line(part, check.min_pass_rate, _subject(check, of_model))
             errored = tuple(result.case.id for result in part.results if result.errored)
-            found.append(GateLine(_named("gate", of_model), part.held, line, check.where, errored))
+            found.append(GateLine(junit_name("gate", of_model), part.held, line, check.where, errored))
     for limit in check.limits:
         line = _limit_line(limit, _subject(check, limit.model))
-        found.append(GateLine(_named(limit.name, limit.model), limit.held, line, limit.limit.where))
+        found.append(GateLine(junit_name(limit.name, limit.model), limit.held, line, limit.limit.where))
     return found
 
 
@@ -230,11 +230,7 @@ def gate_lines(checks: Iterable[PromptCheck]) -> list[Line]:
 
 def _subject(check: PromptCheck, model: str | None) -> str:
     name = printable(check.prompt)
-    return name if model is None else f"{name} with {printable(model) or 'no model named'}"
-
-
-def _named(gate: str, model: str | None) -> str:
-    return gate if model is None else f"{gate}[{model or 'no model'}]"
+    return name if model is None else f"{name} with {model_name(model)}"
 
 
 def limit_words(check: PromptCheck) -> dict[str, bool]:

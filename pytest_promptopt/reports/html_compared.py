@@ -19,7 +19,8 @@ from pytest_promptopt.reports.baseline_wording import (
     p_words,
     verdict_words,
 )
-from pytest_promptopt.reports.session_report import NO_MODEL, SessionReport
+from pytest_promptopt.reports.session_report import SessionReport
+from pytest_promptopt.reports.wording import NO_MODEL
 
 #: Cases of the whole page whose answers are shown, fixed and broken ones each, and the least of one prompt
 #: and model; all are counted.

@@ -17,7 +17,7 @@ from pytest_promptopt.model_comparison import (
 )
 from pytest_promptopt.prompt_check import PromptCheck, all_gates_hold
 from pytest_promptopt.records import CaseResult, Spend, Split, Status
-from pytest_promptopt.reports.wording import SPLIT_NAMES
+from pytest_promptopt.reports.wording import NO_MODEL, SPLIT_NAMES
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import GateSplit
 
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 #: Of the intervals that reports show.
 SHOWN_CONFIDENCE = 0.95
-
-#: What a report calls a case of which nobody says who answers it.
-NO_MODEL = "no model named"
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,23 @@ from dataclasses import replace
 
 from pytest_promptopt.records import Spend, Split
 from pytest_promptopt.results import CatchUp
-from pytest_promptopt.text import plural
+from pytest_promptopt.text import plural, printable
 
 #: How reports call the splits.
 SPLIT_NAMES = {Split.TRAIN: "train", Split.VALIDATION: "validation", Split.HELDOUT: "held-out"}
+
+#: What a report calls a model that nobody names.
+NO_MODEL = "no model named"
+
+
+def model_name(model: str) -> str:
+    """The model, or that nobody names one."""
+    return printable(model) or NO_MODEL
+
+
+def junit_name(what: str, model: str | None) -> str:
+    """``gate[demo]``: the name of a test case of JUnit; `model` is None where there are not several."""
+    return what if model is None else f"{what}[{model or 'no model'}]"
 
 
 def percent(rate: float | None) -> str:
