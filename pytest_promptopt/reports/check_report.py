@@ -250,17 +250,15 @@ def _limit_word(limit: LimitGate) -> str:
 
 
 def _limit_line(limit: LimitGate, name: str) -> Line:
-    of = f"{plural(limit.runs, 'run')} of its cases"
-    if limit.measured is not None:
-        costs = limit.name is GateName.COST
-        what = f"{small_dollars(limit.measured)} a case" if costs else f"{limit.measured:.3g}s"
-        if not costs:
-            of = plural(limit.calls, "answer")
-    elif limit.unpriced:
-        what = "no known price"
-        of = f"{limit.unpriced:,} of {plural(limit.calls, 'answer')} have none"
+    runs, answers = f"{plural(limit.runs, 'run')} of its cases", plural(limit.calls, "answer")
+    if limit.measured is None:
+        what, of = "nothing that was measured", runs
+        if limit.unpriced:
+            what, of = "no known price", f"{limit.unpriced:,} of {answers} have none"
+    elif limit.name is GateName.COST:
+        what, of = f"{small_dollars(limit.measured)} a case", runs
     else:
-        what = "nothing that was measured"
+        what, of = f"{limit.measured:.3g}s", answers
     where = f"; {printable(limit.limit.where)}" if limit.limit.where else ""
     verdict = "holds" if limit.held else "FAILED"
     text = f"gate: {name} has {what}, {_limit_word(limit)}: {verdict} ({of}{where})"
