@@ -26,7 +26,14 @@ from pytest_promptopt.reports.lines import (
     headed,
     passed_samples,
 )
-from pytest_promptopt.reports.wording import junit_name, model_name, percent, small_dollars, table
+from pytest_promptopt.reports.wording import (
+    junit_name,
+    model_name,
+    percent,
+    small_dollars,
+    small_seconds,
+    table,
+)
 from pytest_promptopt.settings import GateSplit
 from pytest_promptopt.text import excerpt, plural, printable
 from pytest_promptopt.thresholds import GateName, LimitGate
@@ -242,26 +249,38 @@ def limit_words(check: PromptCheck) -> dict[str, bool]:
     return found
 
 
-def _limit_word(limit: LimitGate) -> str:
+def _limit_word(limit: LimitGate, digits: int = 3) -> str:
     """``at most $0.00200 a case``."""
-    if limit.name is GateName.COST:
-        return f"at most {small_dollars(limit.limit.value)} a case"
-    return f"at most {limit.limit.value:.3g}s for 95% of its answers"
+    what = "a case" if limit.name is GateName.COST else "for 95% of its answers"
+    return f"at most {_amount(limit, limit.limit.value, digits)} {what}"
+
+
+def _amount(limit: LimitGate, value: float, digits: int) -> str:
+    return (small_dollars if limit.name is GateName.COST else small_seconds)(value, digits)
+
+
+def _telling_digits(limit: LimitGate) -> int:
+    """As many as it takes to see that a limit is not kept."""
+    if limit.held or limit.measured is None:
+        return 3
+    sides = limit.measured, limit.limit.value
+    return next((n for n in range(3, 8) if len({_amount(limit, side, n) for side in sides}) > 1), 8)
 
 
 def _limit_line(limit: LimitGate, name: str) -> Line:
+    digits = _telling_digits(limit)
     runs, answers = f"{plural(limit.runs, 'run')} of its cases", plural(limit.calls, "answer")
     if limit.measured is None:
         what, of = "nothing that was measured", runs
         if limit.unpriced:
             what, of = "no known price", f"{limit.unpriced:,} of {answers} have none"
     elif limit.name is GateName.COST:
-        what, of = f"{small_dollars(limit.measured)} a case", runs
+        what, of = f"{_amount(limit, limit.measured, digits)} a case", runs
     else:
-        what, of = f"{limit.measured:.3g}s", answers
+        what, of = _amount(limit, limit.measured, digits), answers
     where = f"; {printable(limit.limit.where)}" if limit.limit.where else ""
     verdict = "holds" if limit.held else "FAILED"
-    text = f"gate: {name} has {what}, {_limit_word(limit)}: {verdict} ({of}{where})"
+    text = f"gate: {name} has {what}, {_limit_word(limit, digits)}: {verdict} ({of}{where})"
     return Line(text, GOOD if limit.held else {**BOLD, **BAD})
 
 

@@ -89,10 +89,19 @@ def _dollars(amount: float) -> str:
     return f"${amount:,.4f}" if 0.0 < amount < 1.0 else f"${amount:,.2f}"
 
 
-def small_dollars(amount: float) -> str:
-    """What one case costs, with three digits that say something: ``$0.000123``."""
-    digits = 2 if amount <= 0 else max(2, 2 - math.floor(math.log10(amount)))
-    return f"${amount:,.{digits}f}"
+def small_dollars(amount: float, digits: int = 3) -> str:
+    """What one case costs, with as many digits that say something: ``$0.000123``."""
+    return f"${amount:,.{max(2, _decimals(amount, digits))}f}"
+
+
+def small_seconds(amount: float, digits: int = 3) -> str:
+    """What one answer takes, with at most so many digits that say something: ``0.0125s``, ``3,600s``."""
+    text = f"{amount:,.{_decimals(amount, digits)}f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text) + "s"
+
+
+def _decimals(amount: float, digits: int) -> int:
+    return 0 if amount <= 0 else max(0, digits - 1 - math.floor(math.log10(amount)))
 
 
 def table(rows: Iterable[tuple[str, ...]], *, right: Iterable[int] = ()) -> list[str]:
