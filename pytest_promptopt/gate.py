@@ -52,13 +52,7 @@ def check_prompts(
     :param models: those that come first where several answer.
     """
     return tuple(
-        PromptCheck.of(
-            prompt,
-            tuple(cases),
-            thresholds.get(prompt, {}),
-            rule,
-            models,
-        )
+        PromptCheck.of(prompt, tuple(cases), thresholds.get(prompt), rule, models)
         for prompt, cases in results.items()
         if cases
     )

@@ -9,7 +9,7 @@ from itertools import combinations
 from statistics import median
 
 from pytest_promptopt.prompt_check import PromptCheck
-from pytest_promptopt.records import EPSILON, Call, CaseResult, Spend, names_without_model
+from pytest_promptopt.records import EPSILON, Call, CaseResult, Spend, named_without_model
 from pytest_promptopt.statistics import adjusted_for_pairs, paired_test
 
 
@@ -125,8 +125,8 @@ def _compare(checks: Sequence[PromptCheck]) -> ModelComparison:
 
 def _rates(results: Sequence[CaseResult], prompt: str) -> dict[str, float]:
     """By the id of a case under all models."""
-    names = names_without_model(results, prompt)
-    return {name: result.rate for name, result in zip(names, results, strict=True) if result.rate is not None}
+    named = named_without_model(results, prompt)
+    return {name: result.rate for name, result in named if result.rate is not None}
 
 
 def _calls(check: PromptCheck, prompts: set[str]) -> list[Call]:

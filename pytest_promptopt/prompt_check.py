@@ -77,7 +77,7 @@ class PromptCheck:
         """Whether some of its cases count more than others."""
         return len({result.case.weight for result in self.results}) > 1
 
-    @property
+    @cached_property
     def by_model(self) -> Mapping[str, PromptCheck]:
         """The same figures for each model that answers its cases, each with the gate of the prompt."""
         found: dict[str, list[CaseResult]] = {model: [] for model in self.models}

@@ -6,13 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil, fsum
-from typing import TYPE_CHECKING
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.records import EPSILON, Call, CaseResult
-
-if TYPE_CHECKING:
-    from pytest_promptopt.settings import Settings
+from pytest_promptopt.settings import Settings
 
 
 class GateName(StrEnum):
@@ -67,8 +64,9 @@ def thresholds(
                 f"{prompt}: two different {name}: {first.value:g} at {first.where} and "
                 f"{threshold.value:g} at {threshold.where}; a prompt has one, write it once"
             )
-    for prompt in prompts if defaults else ():
-        found[prompt] = {**(defaults or {}), **found.get(prompt, {})}
+    if defaults:
+        for prompt in prompts:
+            found[prompt] = {**defaults, **found.get(prompt, {})}
     return found
 
 

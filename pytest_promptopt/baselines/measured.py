@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 from textwrap import dedent
 
-from pytest_promptopt.records import EPSILON, Call, CaseResult, Outcome, Status, names_without_model
+from pytest_promptopt.records import EPSILON, Call, CaseResult, Outcome, Status, named_without_model
 from pytest_promptopt.text import cut_middle, encodable, one_line
 
 #: Characters of an answer that are kept: enough to see what kind of answer it is, in one line of a file.
@@ -92,11 +92,7 @@ def digest(text: str) -> str:
 
 def measure(prompt: str, results: Sequence[CaseResult], known: Circumstances) -> list[Measured]:
     """What was measured of a prompt, without cases that were skipped."""
-    ran = [result for result in results if result.counted or result.errored]
-    return [
-        _measured(prompt, name, result, known)
-        for name, result in zip(names_without_model(ran, prompt), ran, strict=True)
-    ]
+    return [_measured(prompt, name, result, known) for name, result in named_without_model(results, prompt)]
 
 
 def _measured(prompt: str, name: str, result: CaseResult, known: Circumstances) -> Measured:

@@ -15,7 +15,7 @@ from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine.tolerated_failures import Fault
 from pytest_promptopt.pytest_session.partial_runs import unseen_choice
-from pytest_promptopt.records import names_without_model
+from pytest_promptopt.records import named_without_model
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.text import plural
 
@@ -222,12 +222,13 @@ class BaselineSession:
         if not self._found:
             return []
         from pytest_promptopt.reports.baseline_report import compare_lines
+        from pytest_promptopt.reports.wording import junit_name
 
         models = Counter(each.prompt for each in self._found)
         told = []
         for each in self._found:
             if self._rule.why_failed(each):
-                name = f"compare[{each.model or 'no model'}]" if models[each.prompt] > 1 else "compare"
+                name = junit_name("compare", each.model if models[each.prompt] > 1 else None)
                 told.append((each.prompt, name, compare_lines([each], self._rule)[0].text))
         return told
 
@@ -300,5 +301,5 @@ def _weights(checks: Sequence[PromptCheck]) -> dict[tuple[str, str, str], float]
     return {
         (check.prompt, name, result.case.model_of(check.prompt)): result.case.weight
         for check in checks
-        for name, result in zip(names_without_model(check.results, check.prompt), check.results, strict=True)
+        for name, result in named_without_model(check.results, check.prompt)
     }

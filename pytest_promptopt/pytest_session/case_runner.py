@@ -30,7 +30,6 @@ from pytest_promptopt.pytest_session.case_reports import (
     name_models,
     reported_sample,
 )
-from pytest_promptopt.pytest_session.gate_samples import GateSamples
 from pytest_promptopt.pytest_session.interception_session import Interception
 from pytest_promptopt.pytest_session.partial_runs import count_cases, partial_prompts
 from pytest_promptopt.pytest_session.session_calls import SessionCalls
@@ -125,8 +124,7 @@ class CaseRunner:
 
     def _find_partial(self) -> dict[str, str]:
         """Prompts whose gate is not decided, and why."""
-        gated = self._marked or thresholds_of(self.settings)
-        if not gated or self.settings.gate_partial:
+        if self.settings.gate_partial or not (self._marked or thresholds_of(self.settings)):
             return {}
         return partial_prompts(self.session.config, self.cases.values(), self._left_out)
 
@@ -164,9 +162,7 @@ class CaseRunner:
         return found
 
     def check(self) -> None:
-        """Raises `SettingsError`: two pass rates are asked of one prompt, an untested judge would decide, or
-        a migration is one of no case.
-        """
+        """Raises `SettingsError`: marks differ, an untested judge would decide, or no case can migrate."""
         if self._no_migration is not None:
             raise self._no_migration
         if self.settings.earlier_ref is not None and self.earlier is None:
@@ -240,11 +236,16 @@ class CaseRunner:
                 self._run_optimization()
             elif collected and not session.config.option.collectonly:
                 if self.settings.most_gate_samples is not None:
-                    gates = GateSamples(self.cases, self._marked, self._partial.keys(), self.settings)
-                    gates.take(self.engine, partial(internals.write_line, session.config), self._note)
+                    self._take_gate_samples()
                 if self.earlier is not None:
                     self.earlier.answer(self.engine, self._note)
             return (yield)
+
+    def _take_gate_samples(self) -> None:
+        from pytest_promptopt.pytest_session.gate_samples import GateSamples
+
+        gates = GateSamples(self.cases, self._marked, self._partial.keys(), self.settings)
+        gates.take(self.engine, partial(internals.write_line, self.session.config), self._note)
 
     def _run_optimization(self) -> None:
         from pytest_promptopt.pytest_session.optimization_step import OptimizationStep

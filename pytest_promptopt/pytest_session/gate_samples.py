@@ -48,12 +48,14 @@ class GateSamples:
 
         :param tell: told at once when cases are asked again; `note` what the summary has to say.
         """
-        wanted = {
-            case.id for case in self._cases.distinct if not self._thresholds.keys().isdisjoint(case.prompts)
+        own = {
+            case.id: range(case.samples)
+            for case in self._cases.distinct
+            if not self._thresholds.keys().isdisjoint(case.prompts)
         }
         try:
-            if wanted:
-                self._ask(engine, self._own_samples(wanted))
+            if own:
+                self._ask(engine, own)
             for size in look_sizes(self._settings.most_gate_samples):
                 open_gates = list(self._undecided())
                 grown = self._grown(open_gates, size)
@@ -64,9 +66,6 @@ class GateSamples:
                 self._ask(engine, grown)
         except StopRun as stopped:
             note(f"no further samples for gates: {stopped.why}")
-
-    def _own_samples(self, cases: Set[str]) -> dict[str, range]:
-        return {case.id: range(case.samples) for case in self._cases.distinct if case.id in cases}
 
     def _ask(self, engine: CaseEngine[Any], samples: dict[str, range]) -> None:
         """Ask these samples of these cases, and have the cases keep them."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from enum import StrEnum
 from json import loads
@@ -288,15 +288,17 @@ class CaseResult:
         return Status.PASSED if self.counted else Status.SKIPPED
 
 
-def names_without_model(results: Sequence[CaseResult], prompt: str) -> list[str]:
-    """The id that each case has under all models, where it is one case's alone; else its whole id.
+def named_without_model(results: Iterable[CaseResult], prompt: str) -> list[tuple[str, CaseResult]]:
+    """The cases that were not skipped, each with the id that it has under all models.
 
-    In the order of `results`.
+    Where that is not one case's alone, it is the whole id.
     """
-    names = [(result.case.pair or result.case.id, result.case.model_of(prompt)) for result in results]
+    ran = [result for result in results if result.counted or result.errored]
+    names = [(result.case.pair or result.case.id, result.case.model_of(prompt)) for result in ran]
     alike = Counter(names)
     return [
-        name[0] if alike[name] == 1 else result.case.id for name, result in zip(names, results, strict=True)
+        (name[0] if alike[name] == 1 else result.case.id, result)
+        for name, result in zip(names, ran, strict=True)
     ]
 
 

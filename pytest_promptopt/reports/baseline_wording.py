@@ -9,8 +9,7 @@ from pytest_promptopt.baselines.comparison import PromptComparison
 from pytest_promptopt.baselines.noise import SuiteNoise, suite_noise
 from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.records import CaseResult, Spend, Status
-from pytest_promptopt.reports.session_report import NO_MODEL
-from pytest_promptopt.reports.wording import cost
+from pytest_promptopt.reports.wording import cost, model_name
 from pytest_promptopt.text import plural, printable
 
 #: Kinds of failure that are told.
@@ -26,11 +25,6 @@ _VERDICTS: Mapping[CompareVerdict, str] = {
     CompareVerdict.INCOMPARABLE: "none of its cases can be compared",
     CompareVerdict.NEW: "not in the baseline",
 }
-
-
-def model_name(model: str) -> str:
-    """The model, or that nobody names one."""
-    return printable(model) or NO_MODEL
 
 
 def name_of(found: PromptComparison) -> str:

@@ -26,7 +26,14 @@ from pytest_promptopt.reports.lines import (
     headed,
     passed_samples,
 )
-from pytest_promptopt.reports.wording import percent, small_dollars, table
+from pytest_promptopt.reports.wording import (
+    junit_name,
+    model_name,
+    percent,
+    small_dollars,
+    small_seconds,
+    table,
+)
 from pytest_promptopt.settings import GateSplit
 from pytest_promptopt.text import excerpt, plural, printable
 from pytest_promptopt.thresholds import GateName, LimitGate
@@ -211,10 +218,10 @@ def gate_verdicts(check: PromptCheck) -> list[GateLine]:
             of_model = model if len(check.by_gate) > 1 else None
             line = _gate_line(part, check.min_pass_rate, _subject(check, of_model))
             errored = tuple(result.case.id for result in part.results if result.errored)
-            found.append(GateLine(_named("gate", of_model), part.held, line, check.where, errored))
+            found.append(GateLine(junit_name("gate", of_model), part.held, line, check.where, errored))
     for limit in check.limits:
         line = _limit_line(limit, _subject(check, limit.model))
-        found.append(GateLine(_named(limit.name, limit.model), limit.held, line, limit.limit.where))
+        found.append(GateLine(junit_name(limit.name, limit.model), limit.held, line, limit.limit.where))
     return found
 
 
@@ -230,11 +237,7 @@ def gate_lines(checks: Iterable[PromptCheck]) -> list[Line]:
 
 def _subject(check: PromptCheck, model: str | None) -> str:
     name = printable(check.prompt)
-    return name if model is None else f"{name} with {printable(model) or 'no model named'}"
-
-
-def _named(gate: str, model: str | None) -> str:
-    return gate if model is None else f"{gate}[{model or 'no model'}]"
+    return name if model is None else f"{name} with {model_name(model)}"
 
 
 def limit_words(check: PromptCheck) -> dict[str, bool]:
@@ -246,28 +249,38 @@ def limit_words(check: PromptCheck) -> dict[str, bool]:
     return found
 
 
-def _limit_word(limit: LimitGate) -> str:
+def _limit_word(limit: LimitGate, digits: int = 3) -> str:
     """``at most $0.00200 a case``."""
-    if limit.name is GateName.COST:
-        return f"at most {small_dollars(limit.limit.value)} a case"
-    return f"at most {limit.limit.value:.3g}s for 95% of its answers"
+    what = "a case" if limit.name is GateName.COST else "for 95% of its answers"
+    return f"at most {_amount(limit, limit.limit.value, digits)} {what}"
+
+
+def _amount(limit: LimitGate, value: float, digits: int) -> str:
+    return (small_dollars if limit.name is GateName.COST else small_seconds)(value, digits)
+
+
+def _telling_digits(limit: LimitGate) -> int:
+    """As many as it takes to see that a limit is not kept."""
+    if limit.held or limit.measured is None:
+        return 3
+    sides = limit.measured, limit.limit.value
+    return next((n for n in range(3, 8) if len({_amount(limit, side, n) for side in sides}) > 1), 8)
 
 
 def _limit_line(limit: LimitGate, name: str) -> Line:
-    of = f"{plural(limit.runs, 'run')} of its cases"
-    if limit.measured is not None:
-        costs = limit.name is GateName.COST
-        what = f"{small_dollars(limit.measured)} a case" if costs else f"{limit.measured:.3g}s"
-        if not costs:
-            of = plural(limit.calls, "answer")
-    elif limit.unpriced:
-        what = "no known price"
-        of = f"{limit.unpriced:,} of {plural(limit.calls, 'answer')} have none"
+    digits = _telling_digits(limit)
+    runs, answers = f"{plural(limit.runs, 'run')} of its cases", plural(limit.calls, "answer")
+    if limit.measured is None:
+        what, of = "nothing that was measured", runs
+        if limit.unpriced:
+            what, of = "no known price", f"{limit.unpriced:,} of {answers} have none"
+    elif limit.name is GateName.COST:
+        what, of = f"{_amount(limit, limit.measured, digits)} a case", runs
     else:
-        what = "nothing that was measured"
+        what, of = _amount(limit, limit.measured, digits), answers
     where = f"; {printable(limit.limit.where)}" if limit.limit.where else ""
     verdict = "holds" if limit.held else "FAILED"
-    text = f"gate: {name} has {what}, {_limit_word(limit)}: {verdict} ({of}{where})"
+    text = f"gate: {name} has {what}, {_limit_word(limit, digits)}: {verdict} ({of}{where})"
     return Line(text, GOOD if limit.held else {**BOLD, **BAD})
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pytest_promptopt.baselines.compare_rule import CompareRule, CompareVerdict
 from pytest_promptopt.baselines.comparison import Pair, PromptComparison
 from pytest_promptopt.prompt_check import PromptCheck
-from pytest_promptopt.records import names_without_model
+from pytest_promptopt.records import named_without_model
 from pytest_promptopt.reports.baseline_wording import (
     change_words,
     figure_lines,
@@ -19,7 +19,8 @@ from pytest_promptopt.reports.baseline_wording import (
     p_words,
     verdict_words,
 )
-from pytest_promptopt.reports.session_report import NO_MODEL, SessionReport
+from pytest_promptopt.reports.session_report import SessionReport
+from pytest_promptopt.reports.wording import NO_MODEL
 
 #: Cases of the whole page whose answers are shown, fixed and broken ones each, and the least of one prompt
 #: and model; all are counted.
@@ -51,8 +52,7 @@ def compared_data(report: SessionReport, check: PromptCheck) -> list[dict[str, A
 def _ids(check: PromptCheck) -> Mapping[str, Mapping[str, str]]:
     """Model -> the name of a case in a comparison -> its id in the list of cases."""
     found: dict[str, dict[str, str]] = {}
-    ran = [result for result in check.results if result.counted or result.errored]
-    for name, result in zip(names_without_model(ran, check.prompt), ran, strict=True):
+    for name, result in named_without_model(check.results, check.prompt):
         found.setdefault(result.case.model_of(check.prompt), {})[name] = result.case.id
     return found
 

@@ -24,7 +24,6 @@ from pytest_promptopt.reports.html_compared import compared_data
 from pytest_promptopt.reports.html_run import run_data
 from pytest_promptopt.reports.json_report import plain_json
 from pytest_promptopt.reports.session_report import (
-    NO_MODEL,
     Part,
     SessionReport,
     interval,
@@ -32,7 +31,7 @@ from pytest_promptopt.reports.session_report import (
     parts_by_split,
     whole,
 )
-from pytest_promptopt.reports.wording import calls_line, cost
+from pytest_promptopt.reports.wording import NO_MODEL, calls_line, cost
 from pytest_promptopt.text import encodable
 
 #: A page that is larger is slow to send and to open; texts are cut for it.

@@ -24,8 +24,8 @@ besides, the ``requests`` sent for these, repeated ones too, their ``input_token
   undecided one about how many further ``samples`` of each case, or else further ``cases``, would decide it
 * ``limits``, one object per limit, and per model where several answer: ``name`` (``max_cost_per_case``,
   ``p95_latency``), ``model``, the ``most`` that is allowed (US dollars, seconds), what was ``measured`` (null
-  when no price is known), whether it ``held``, ``where`` it was asked for, its ``calls`` and how many of them
-  are ``unpriced``
+  without an answer, or when one has no known price), whether it ``held``, ``where`` it was asked for, its
+  ``calls`` and how many of them are ``unpriced``
 * ``categories`` of failures: ``name``, ``count``, ``observed``, ``cause``, ``fix``, ``examples`` and
   ``cases`` (node ids), ``confusion`` (lists of expected, actual, count)
 * ``models``, one object per model that answered its cases: ``model`` (null when none was named), ``rate``,
@@ -152,7 +152,7 @@ from pytest_promptopt.results import Iteration, ModelChange, PromptResult, RunRe
 from pytest_promptopt.thresholds import LimitGate
 
 if TYPE_CHECKING:
-    from pytest_promptopt.failures import Feedback
+    from pytest_promptopt.failures import FailedCase, Feedback
     from pytest_promptopt.settings import Settings
 
 REPORT_SCHEMA = 1
@@ -197,7 +197,7 @@ def _settings(settings: Settings) -> dict[str, Any]:
 
 def _check(check: PromptCheck, feedback: Feedback | None, noise: Mapping[str, SuiteNoise]) -> dict[str, Any]:
     categories = () if feedback is None else feedback.categories
-    by_case = {} if feedback is None else {failed.case: failed.category for failed in feedback.failed}
+    failed = {} if feedback is None else feedback.by_case
     return {
         "prompt": check.prompt,
         "rate": check.rate,
@@ -211,7 +211,7 @@ def _check(check: PromptCheck, feedback: Feedback | None, noise: Mapping[str, Su
         "limits": [_limit(limit) for limit in check.limits],
         "categories": [dataclasses.asdict(category) for category in categories],
         "models": [_model(figures, noise.get(figures.model)) for figures in model_figures(check)],
-        "results": [_result(result, check.prompt, by_case.get(result.case.id)) for result in check.results],
+        "results": [_result(result, check.prompt, failed.get(result.case.id)) for result in check.results],
     }
 
 
@@ -268,7 +268,7 @@ def _comparison(comparison: ModelComparison) -> dict[str, Any]:
     }
 
 
-def _result(result: CaseResult, prompt: str, category: str | None) -> dict[str, Any]:
+def _result(result: CaseResult, prompt: str, failed: FailedCase | None) -> dict[str, Any]:
     failure = None if result.failing is None else result.failing.failure
     return {
         "id": result.case.id,
@@ -281,7 +281,7 @@ def _result(result: CaseResult, prompt: str, category: str | None) -> dict[str, 
         "counted": len(result.counted),
         "weight": result.case.weight,
         "flaky": bool(flaky_cases([result])),
-        "category": category,
+        "category": None if failed is None else failed.category,
         "expected": failure and failure.expected,
         "actual": failure and failure.actual,
         "message": failure and failure.message,

@@ -16,7 +16,8 @@ from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.records import CaseResult, Status
 from pytest_promptopt.reports.baseline_wording import verdict_words
 from pytest_promptopt.reports.check_report import gate_verdicts
-from pytest_promptopt.reports.session_report import NO_MODEL, SessionReport
+from pytest_promptopt.reports.session_report import SessionReport
+from pytest_promptopt.reports.wording import junit_name
 
 #: What no XML may hold, also not escaped.
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -55,7 +56,7 @@ def _decided(check: PromptCheck, report: SessionReport) -> Iterator[ElementTree.
         yield _verdict(check.prompt, gate.name, gate.line.text, held=gate.held)
     compared, rule = report.compared_of(check.prompt), report.compare_rule
     for found in compared:
-        name = "compare" if len(compared) == 1 else f"compare[{found.model or NO_MODEL}]"
+        name = junit_name("compare", found.model if len(compared) > 1 else None)
         yield _verdict(check.prompt, name, verdict_words(found, rule), held=not rule.why_failed(found))
 
 

@@ -17,8 +17,8 @@ from pytest_promptopt.reports.baseline_wording import (
     verdict_words,
 )
 from pytest_promptopt.reports.markdown_text import code, table, words
-from pytest_promptopt.reports.session_report import NO_MODEL, SessionReport
-from pytest_promptopt.reports.wording import percent
+from pytest_promptopt.reports.session_report import SessionReport
+from pytest_promptopt.reports.wording import NO_MODEL, percent
 from pytest_promptopt.text import plural
 
 #: Broken cases of one prompt and model whose answers are shown, and of the whole page: the kinds of failure

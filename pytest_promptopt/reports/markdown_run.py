@@ -15,7 +15,7 @@ from pytest_promptopt.reports.evidence_wording import (
 )
 from pytest_promptopt.reports.labels import dominant_answer_lines
 from pytest_promptopt.reports.markdown_text import code, fenced, table, words
-from pytest_promptopt.reports.wording import SPLIT_NAMES, cost, duration, percent
+from pytest_promptopt.reports.wording import NO_MODEL, SPLIT_NAMES, cost, duration, percent
 from pytest_promptopt.results import ModelChange, PromptOutcome, PromptResult, RunResult, SplitScore
 from pytest_promptopt.text import plural
 
@@ -54,7 +54,7 @@ def _prompt(prompt: PromptResult, alpha: float) -> Iterator[str]:
     for change in _changes(prompt):
         scores = [score for score in change.scores if score.cases]
         if scores:
-            yield f"With {code(change.model or 'no model named')}:"
+            yield f"With {code(change.model or NO_MODEL)}:"
             yield _scores(scores)
     yield "\n".join(f"* {sentence}" for sentence in _evidence(prompt, alpha, changed=changed))
     if changed:

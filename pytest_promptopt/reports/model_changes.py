@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pytest_promptopt.records import Split
 from pytest_promptopt.reports.lines import DIM, Line, headed
-from pytest_promptopt.reports.wording import SPLIT_NAMES, percent, table
+from pytest_promptopt.reports.wording import SPLIT_NAMES, model_name, percent, table
 from pytest_promptopt.results import Migration, ModelChange, SplitScore
 from pytest_promptopt.text import plural, printable
 
@@ -19,7 +19,7 @@ def scores_by_model(models: Sequence[ModelChange]) -> Iterator[Line]:
     rows = [("model", *(SPLIT_NAMES[split] for split in splits))]
     for each in models:
         scores = {score.split: score for score in each.scores}
-        rows.append((printable(each.model) or "no model named", *(_change(scores.get(s)) for s in splits)))
+        rows.append((model_name(each.model), *(_change(scores.get(s)) for s in splits)))
     yield from headed(table(rows))
 
 

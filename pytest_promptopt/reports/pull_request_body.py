@@ -16,7 +16,7 @@ from pytest_promptopt.reports.markdown_run import run_blocks
 from pytest_promptopt.reports.markdown_text import code, fit, words
 from pytest_promptopt.reports.session_report import SessionReport
 from pytest_promptopt.reports.wording import percent
-from pytest_promptopt.results import PromptOutcome, PromptResult
+from pytest_promptopt.results import PromptOutcome, PromptResult, RunResult
 from pytest_promptopt.text import plural
 
 #: The longest name of a prompt in a title: a forge takes 255 characters.
@@ -35,13 +35,12 @@ def write_pull_request_body(path: Path, report: SessionReport) -> bool:
 
 def pull_request_body(report: SessionReport, limit: int) -> str:
     """The body in at most so many bytes, its first line the title; empty when no prompt file was written."""
-    written = [] if report.run is None else [prompt for prompt in report.run.prompts if prompt.written]
-    return fit(list(_blocks(report, written)), limit) if written else ""
-
-
-def _blocks(report: SessionReport, written: Sequence[PromptResult]) -> Iterator[str]:
     run = report.run
-    assert run is not None
+    written = [] if run is None else [prompt for prompt in run.prompts if prompt.written]
+    return "" if run is None or not written else fit(list(_blocks(report, run, written)), limit)
+
+
+def _blocks(report: SessionReport, run: RunResult, written: Sequence[PromptResult]) -> Iterator[str]:
     yield title(written)
     yield (
         f"`pytest --optimize` has rewritten {plural(len(written), 'prompt')}. A model wrote the new text "

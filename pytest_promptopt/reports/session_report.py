@@ -17,7 +17,7 @@ from pytest_promptopt.model_comparison import (
 )
 from pytest_promptopt.prompt_check import PromptCheck, all_gates_hold
 from pytest_promptopt.records import CaseResult, Spend, Split, Status
-from pytest_promptopt.reports.wording import SPLIT_NAMES
+from pytest_promptopt.reports.wording import NO_MODEL, SPLIT_NAMES
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import GateSplit
 
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 #: Of the intervals that reports show.
 SHOWN_CONFIDENCE = 0.95
-
-#: What a report calls a case of which nobody says who answers it.
-NO_MODEL = "no model named"
 
 
 @dataclass(frozen=True)
@@ -104,7 +101,8 @@ class SessionReport:
     @property
     def failed_comparisons(self) -> list[PromptComparison]:
         """Those that fail the session."""
-        return [found for found in self.compared if self.compare_rule.why_failed(found)]
+        rule = self.compare_rule
+        return [found for found in self.compared if rule.why_failed(found)]
 
 
 @dataclass(frozen=True)
@@ -131,10 +129,9 @@ def parts_by_split(check: PromptCheck) -> list[Part]:
 
 def parts_by_model(check: PromptCheck) -> list[Part]:
     """One for each model, where several answer the cases of a prompt."""
-    found = model_figures(check)
-    if len(found) < 2:
+    if len(check.by_model) < 2:
         return []
-    return [Part(figures.model or NO_MODEL, figures.check, figures) for figures in found]
+    return [Part(each.model or NO_MODEL, each.check, each) for each in model_figures(check)]
 
 
 def whole(check: PromptCheck) -> Part:

@@ -8,10 +8,23 @@ from dataclasses import replace
 
 from pytest_promptopt.records import Spend, Split
 from pytest_promptopt.results import CatchUp
-from pytest_promptopt.text import plural
+from pytest_promptopt.text import plural, printable
 
 #: How reports call the splits.
 SPLIT_NAMES = {Split.TRAIN: "train", Split.VALIDATION: "validation", Split.HELDOUT: "held-out"}
+
+#: What a report calls a model that nobody names.
+NO_MODEL = "no model named"
+
+
+def model_name(model: str) -> str:
+    """The model, or that nobody names one."""
+    return printable(model) or NO_MODEL
+
+
+def junit_name(what: str, model: str | None) -> str:
+    """``gate[demo]``: the name of a test case of JUnit; `model` is None where there are not several."""
+    return what if model is None else f"{what}[{model or 'no model'}]"
 
 
 def percent(rate: float | None) -> str:
@@ -76,10 +89,19 @@ def _dollars(amount: float) -> str:
     return f"${amount:,.4f}" if 0.0 < amount < 1.0 else f"${amount:,.2f}"
 
 
-def small_dollars(amount: float) -> str:
-    """What one case costs, with three digits that say something: ``$0.000123``."""
-    digits = 2 if amount <= 0 else max(2, 2 - math.floor(math.log10(amount)))
-    return f"${amount:,.{digits}f}"
+def small_dollars(amount: float, digits: int = 3) -> str:
+    """What one case costs, with as many digits that say something: ``$0.000123``."""
+    return f"${amount:,.{max(2, _decimals(amount, digits))}f}"
+
+
+def small_seconds(amount: float, digits: int = 3) -> str:
+    """What one answer takes, with at most so many digits that say something: ``0.0125s``, ``3,600s``."""
+    text = f"{amount:,.{_decimals(amount, digits)}f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text) + "s"
+
+
+def _decimals(amount: float, digits: int) -> int:
+    return 0 if amount <= 0 else max(0, digits - 1 - math.floor(math.log10(amount)))
 
 
 def table(rows: Iterable[tuple[str, ...]], *, right: Iterable[int] = ()) -> list[str]:

@@ -77,14 +77,12 @@ def _prompts(start: Mapping[str, Any], process: Sequence[Event]) -> Iterator[Pro
 class _Search:
     """The search of a group of prompts, as far as it came.
 
-    :param rates: of each candidate, and of the original, the rate of each case; None without an answer.
     :param final: the candidate that the run would have gone on with.
     """
 
     group: PromptGroup
     tried: TriedTexts
     events: Sequence[Event]
-    rates: dict[str, dict[str, float | None]] = field(default_factory=dict)
     iterations: dict[int, Iteration] = field(default_factory=dict)
     final: str = ORIGINAL
     stop: str = HaltReason.INTERRUPTED
@@ -96,7 +94,6 @@ class _Search:
     open: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._ids = {case.id for case in self.group.cases}
         for event in self.events:
             self._take(event)
 
@@ -106,12 +103,8 @@ class _Search:
         mine = any(name in names for name in about)
         self.open.append(event)
         match event.event:
-            case "results":
-                rates = {case: rate for case, rate in data["rates"].items() if case in self._ids}
-                if rates:
-                    self.rates.setdefault(str(data["candidate"]), {}).update(rates)
-                if data["candidate"] == ORIGINAL:
-                    self.open.clear()
+            case "results" if data["candidate"] == ORIGINAL:
+                self.open.clear()
             case "iteration":
                 self.open.clear()  # also at one of another group, which is searched before or after
                 if mine:
@@ -185,7 +178,7 @@ class _Search:
         return PromptOutcome.INTERRUPTED
 
     def _results(self, candidate: str) -> list[CaseResult]:
-        rates = self.rates.get(candidate, {})
+        rates = self.tried.rates.get(candidate, {})
         return [_result(case, rates[case.id]) for case in self.group.cases if case.id in rates]
 
     def _scores(self, before: Sequence[CaseResult], after: Sequence[CaseResult]) -> Iterator[SplitScore]:

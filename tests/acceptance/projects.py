@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,15 @@ def pytest_collection_modifyitems(items):
     for item in items:
         item.add_marker(pytest.mark.prompt(model="house/added"))
 """
+
+
+def git(folder: Path, *words: str) -> str:
+    """What git says in a folder, whoever's machine this is."""
+    who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+    done = subprocess.run(
+        ["git", *who, *words], cwd=folder, capture_output=True, text=True, check=True, encoding="utf-8"
+    )
+    return done.stdout
 
 
 class Project(ProjectFolder):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import xml.etree.ElementTree as ET
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -15,7 +13,7 @@ import pytest
 from pytest_promptopt.reports.json_schema import FILE as SCHEMA
 from tests.acceptance.application_shop import Shop
 from tests.acceptance.desk import TRAIN, VALIDATION
-from tests.acceptance.projects import Project
+from tests.acceptance.projects import Project, git
 from tests.acceptance.test_applications import APPLICATIONS, CONSTANT, SORTING
 from tests.unit.test_reports_html import Parts
 
@@ -468,11 +466,6 @@ class TestBadFiles:
         result = project.run("--promptopt-compare=gone.json")
         assert result.ret == USAGE
         result.stderr.fnmatch_lines(["*there is no baseline gone.json; pytest --promptopt-save-baseline *"])
-
-
-def git(folder: Path, *args: str) -> None:
-    who = ("-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false")
-    subprocess.run(["git", *who, *args], cwd=folder, check=True, capture_output=True)
 
 
 class TestCommit:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -20,6 +19,8 @@ import yaml
 
 from .doc_pages import PAGES, ROOT, first_cells
 from .github_standin import BOT, MAX_COMMENT, GitHub
+from .loaded_script import load_script
+from .projects import git
 from .story import Story, example
 
 RECIPES = ROOT / "examples/ci_workflow"
@@ -168,12 +169,6 @@ def test_the_readme_names_every_file() -> None:
 # ------------------------------------------------------------------------------------------------ as they run
 
 
-def git(folder: Path, *args: str) -> str:
-    who = ("-c", "user.name=t", "-c", "user.email=t@t.example", "-c", "commit.gpgsign=false")
-    done = subprocess.run(["git", *who, *args], cwd=folder, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
 @pytest.fixture
 def shop(story: Story) -> Story:
     """A small example as a checkout, with origin/main."""
@@ -217,7 +212,7 @@ def test_a_pull_request_is_checked_compared_and_leaves_what_is_uploaded(shop: St
 
 
 def test_gitlab_gets_its_files(shop: Story) -> None:
-    head = git(shop.path, "rev-parse", "HEAD")
+    head = git(shop.path, "rev-parse", "HEAD").strip()
     names = [name for name in COMMANDS if name.startswith("gitlab")]
     assert [
         shop.run(command(names[0])),
@@ -252,10 +247,10 @@ def test_a_night_ends_in_one_pull_request(
         git(tmp_path, "clone", "--quiet", str(remote), str(checkout))
         gh.opened(opened)
         open_pull_request(checkout, kept)
-    title = git(remote, "log", "-1", "--format=%s", "promptopt/nightly")
+    title = git(remote, "log", "-1", "--format=%s", "promptopt/nightly").strip()
     assert re.fullmatch(r"Improve prompts/route\.md: held-out [\d.]+% -> [\d.]+%", title)
-    assert git(remote, "diff", "--name-only", "main", "promptopt/nightly") == "prompts/route.md"
-    assert git(remote, "rev-list", "--count", "main..promptopt/nightly") == "1", (
+    assert git(remote, "diff", "--name-only", "main", "promptopt/nightly") == "prompts/route.md\n"
+    assert git(remote, "rev-list", "--count", "main..promptopt/nightly") == "1\n", (
         "each night replaces the branch"
     )
     (create, update) = gh.calls("pr create", "api --silent")
@@ -306,12 +301,7 @@ def open_pull_request(checkout: Path, kept: Path) -> None:
 
 @pytest.fixture
 def script() -> ModuleType:
-    path = RECIPES / ".github/prompt_comment.py"
-    spec = importlib.util.spec_from_file_location("prompt_comment", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script(RECIPES / ".github/prompt_comment.py")
     module.PAUSE = 0  # type: ignore[attr-defined]
     return module
 

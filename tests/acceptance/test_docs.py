@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import re
 import shlex
@@ -33,6 +32,7 @@ from pytest_promptopt.thresholds import GateName
 from tests.unit.test_rooms import FLOORS
 
 from .doc_pages import PAGES, ROOT, anchors, block, blocks, first_cells, project_of, section
+from .loaded_script import load_script
 from .story import Story, example
 
 PACKAGE = Path(pytest_promptopt.__file__).parent
@@ -187,12 +187,7 @@ def test_the_option_table_names_the_defaults(tmp_path: Path) -> None:
 
 def test_the_generated_parts_are_those_of_the_code() -> None:
     """Mend it with ``python docs/generate_reference.py``."""
-    script = ROOT / "docs/generate_reference.py"
-    spec = importlib.util.spec_from_file_location("generate_reference", script)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script(ROOT / "docs/generate_reference.py")
     outdated: Callable[[], dict[Path, str]] = module.outdated
     assert [page.name for page in outdated()] == []
     assert len(module.PARTS) == sum("<!-- generated: " in text for text in PAGES.values())

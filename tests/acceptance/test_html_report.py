@@ -78,8 +78,8 @@ def test_a_session_writes_a_page_that_shows_it(pytester: pytest.Pytester) -> Non
         assert "Answer with the label only." in run
         assert "Held-out" in run
         await page.run("document.querySelector('.matrix').open = true")
-        await page.until(number_of(".grid tbody tr"))
-        assert await page.run(number_of(".grid .cell.f")), "what fails with some text"
+        await page.until(number_of(".texts tbody tr"))
+        assert await page.run(number_of(".texts .cell.f")), "what fails with some text"
         await page.press("2")
         await page.until(number_of(".lines .line"))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from tests.acceptance.projects import Project
 from tests.acceptance.test_html_report import number_of, text_of
 from tests.acceptance.two_models import OF_BOTH, TwoModels
 from tests.browser import NO_BROWSER, Page, browser, find_chromium
+from tests.unit.test_reports_html import Parts
 
 #: The same model, which tells tokens and takes money for each answer.
 PRICED = CONFTEST.replace(
@@ -51,8 +51,7 @@ def show(desk: Desk, *args: str) -> Data:
 
 
 def data_of(page: Path) -> Data:
-    (found,) = re.findall(r'id="data">(.*?)</script>', page.read_text(encoding="utf-8"))
-    data: Data = json.loads(found)
+    data: Data = Parts(page.read_text(encoding="utf-8")).data("data")
     return data
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from pytest_promptopt import optimize
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.scripting.given_cases import Case
 from tests.acceptance.desk import CONFTEST, DEMO, TRAIN
-from tests.acceptance.projects import Project
+from tests.acceptance.projects import Project, git
 
 TASK = "Sort the message into one of these: card_arrival, exchange_rate, pin_blocked."
 #: What the demo optimizer finds.
@@ -94,11 +93,7 @@ class House(Project):
             self.git(*command.split())
 
     def git(self, *words: str) -> str:
-        who = ("-c", "user.name=a", "-c", "user.email=a@example.org")
-        done = subprocess.run(
-            ["git", *who, *words], cwd=self.path, capture_output=True, text=True, check=True, encoding="utf-8"
-        )
-        return done.stdout
+        return git(self.path, *words)
 
     def changes(self) -> list[str]:
         """The lines that `git diff` shows as changed, with the names of their files."""

@@ -7,6 +7,7 @@ import pytest
 from pytest_promptopt.prompt_check import PromptCheck, all_gates_hold
 from pytest_promptopt.records import Call, Case, CaseResult, Outcome, Split, Status
 from pytest_promptopt.reports.check_report import gate_lines
+from pytest_promptopt.reports.wording import small_seconds
 from pytest_promptopt.thresholds import GateName, Threshold
 
 ROUTE = "route.md"
@@ -52,6 +53,20 @@ def test_95_of_100_answers_must_come_in_time(slow: int, held: bool) -> None:
         "(20 answers; --promptopt-p95-latency)"
     )
     assert all_gates_hold([check(*results)]) is held
+
+
+def test_a_near_miss_shows_the_digits_that_decide() -> None:
+    dear, slow = lines(result(0, call(0.0020004, latency=2.00004)))
+    assert "has $0.0020004 a case, at most $0.0020000 a case: FAILED" in dear
+    assert "has 2.00004s, at most 2s for 95% of its answers: FAILED" in slow
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.0125, "0.0125s"), (2.0, "2s"), (99.96, "100s"), (3_600.0, "3,600s"), (0.0, "0s")],
+)
+def test_seconds_are_written_without_an_exponent(seconds: float, shown: str) -> None:
+    assert small_seconds(seconds) == shown
 
 
 def test_a_price_that_is_not_known_keeps_no_limit() -> None:

@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.records import Answer, Message, Request, function_of
+from pytest_promptopt.records import (
+    Answer,
+    Case,
+    CaseResult,
+    Message,
+    Outcome,
+    Request,
+    Split,
+    Status,
+    function_of,
+    named_without_model,
+)
 from pytest_promptopt.records.content import ToolCall, ToolResult
 
 
@@ -21,6 +32,20 @@ from pytest_promptopt.records.content import ToolCall, ToolResult
 )
 def test_the_function_of_a_case(case: str, function: str) -> None:
     assert function_of(case) == function
+
+
+@pytest.mark.parametrize(
+    ("second", "names"),
+    [(Status.PASSED, ["a[1]", "a[2]"]), (Status.ERRORED, ["a[1]", "a[2]"]), (Status.SKIPPED, ["a"])],
+)
+def test_an_id_without_the_model_is_that_of_one_case_that_ran(second: Status, names: list[str]) -> None:
+    results = [
+        CaseResult(
+            Case(f"a[{number}]", ("p.md",), Split.TRAIN, models=("m",), pair="a"), (Outcome("", status, 0.0),)
+        )
+        for number, status in ((1, Status.PASSED), (2, second))
+    ]
+    assert [name for name, _ in named_without_model(results, "p.md")] == names
 
 
 def test_the_key_of_a_request_of_texts_is_what_it_was() -> None:

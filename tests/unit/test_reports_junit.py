@@ -15,7 +15,7 @@ from pytest_promptopt.records import Split
 from pytest_promptopt.reports.junit_report import junit, write_junit
 from pytest_promptopt.settings import Mode
 from tests.injections import INJECTIONS
-from tests.reported_session import CHECKS, ROUTE, compared_report, session_report
+from tests.reported_session import CHECKS, ROUTE, compared_report, comparison, session_report
 from tests.unit.test_reports_html import evil_report
 
 UNGATED = check_prompts({ROUTE: CHECKS[0].results}, {})
@@ -86,7 +86,14 @@ def test_a_suite_has_the_figures_of_its_prompt() -> None:
 
 
 def test_a_comparison_is_a_test_case_too() -> None:
-    assert "compare" in ends(parsed(junit(compared_report())))
+    assert ends(parsed(junit(compared_report())))["compare"] == ["failure"]
+    told = parsed(junit(session_report(run=None, compared=(comparison(),))))
+    assert cases(told)["compare"].findtext("system-out") == "no change", "it fails nothing"
+
+
+def test_with_several_models_each_comparison_has_the_name_that_pytests_own_report_gives_it() -> None:
+    both = [replace(comparison(), model=model) for model in ("house/a", "")]
+    assert {"compare[house/a]", "compare[no model]"} <= ends(junit(compared_report(compared=both))).keys()
 
 
 @pytest.mark.parametrize("text", INJECTIONS.values(), ids=INJECTIONS.keys())

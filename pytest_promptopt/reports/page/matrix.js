@@ -21,5 +21,5 @@ function grid(columns, rows) {
     const words = `${CELLS[kind]} with ${columns[place] === "0" ? "the text as it was" : columns[place]}`;
     return el("td", { class: `cell ${kind === "." ? "none" : kind}`, title: words, "aria-label": words }, SIGNS[kind]);
   })));
-  return el("div", { class: "wide" }, el("table", { class: "grid" }, el("thead", null, el("tr", null, el("td"), head)), el("tbody", null, body)));
+  return el("div", { class: "wide" }, el("table", { class: "texts" }, el("thead", null, el("tr", null, el("td"), head)), el("tbody", null, body)));
 }
