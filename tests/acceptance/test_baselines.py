@@ -339,6 +339,21 @@ class TestComparison:
             "compare: prompts/repeat.md with house/two",
         }
 
+    def test_a_baseline_of_one_model_is_compared_when_others_come_to_it(self, project: Project) -> None:
+        """What a case is called there leaves the model out."""
+        words(project, 2)
+        project.run("--promptopt-save-baseline", "--promptopt-model=house/one")
+        result = project.run("--promptopt-compare", "--promptopt-model=house/one,house/two")
+        assert [line.partition(" (")[0] for line in verdicts(result)] == [
+            "compare: prompts/repeat.md with house/one +0.0 points over 2 cases: no change",
+            "compare: prompts/repeat.md with house/two: not in the baseline",
+        ]
+        project.run("--promptopt-save-baseline", "--promptopt-model=house/one,house/two")
+        result = project.run("--promptopt-compare", "--promptopt-model=house/two")
+        assert [line.partition(" (")[0] for line in verdicts(result)] == [
+            "compare: prompts/repeat.md with house/two +0.0 points over 2 cases: no change"
+        ]
+
     @pytest.mark.parametrize(
         ("old", "new", "reason"),
         [

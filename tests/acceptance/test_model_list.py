@@ -137,9 +137,17 @@ def test_a_case_is_of_one_split_under_all_models(project: Project) -> None:
         f"""
         pytestmark = pytest.mark.prompt("prompts/repeat.md")
 
+        class Thing:
+            def __init__(self, number):
+                self.number = number
+
         @pytest.mark.parametrize("word", [f"word{{number}}" for number in range(20)])
         def test_word(prompt, word):
             assert prompt(word=word) == word
+
+        @pytest.mark.parametrize("thing", [pytest.param(Thing(n), id=f"no-{{n}}") for n in range(12)])
+        def test_object(prompt, thing):
+            assert prompt(word=f"thing{{thing.number}}")
 
         {names.replace(chr(10), chr(10) + " " * 8)}
         """
@@ -154,7 +162,7 @@ def test_a_case_is_of_one_split_under_all_models(project: Project) -> None:
         return found
 
     alone = splits()
-    assert len(alone) == 32
+    assert len(alone) == 44
     assert {split for each in alone.values() for split in each} == {"train", "validation", "heldout"}
     assert splits(BOTH) == alone
 
@@ -173,6 +181,15 @@ def test_failed_first_and_last_failed_know_the_models_apart(project: Project) ->
     result = project.run(BOTH, "--lf", "-v")
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(["*test_word?c-house/deaf? FAILED*", "*test_word?d-house/deaf? FAILED*"])
+
+
+def test_what_failed_with_one_model_is_run_again_by_whichever_way_it_is_named(project: Project) -> None:
+    project.tests(WORDS)
+    project.run("--promptopt-model=house/deaf")
+    project.ini("promptopt_model = house/deaf")
+    result = project.run("--lf", "-v")
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["*test_word?c? FAILED*", "*test_word?d? FAILED*"])
 
 
 def test_junit_names_the_model(project: Project) -> None:
@@ -234,6 +251,19 @@ def test_cases_without_python_run_with_each_model_as_well(project: Project) -> N
         ]
     )
     assert "  pass        fail        more.csv::say[c]" in result.outlines
+
+
+def test_a_suite_that_names_its_model_keeps_it(project: Project) -> None:
+    project.write("prompts/own.md", "---\nmodel: house/front\n---\nSay: {{ word }}\n")
+    for name, head in (
+        ("suite", "model: house/keen\nprompt: ../prompts/repeat"),
+        ("file", "prompt: ../prompts/own"),
+    ):
+        project.write(
+            f"evals/{name}.promptopt.yaml", f"{head}.md\ncases: [{{word: {name}, expected: {name}}}]\n"
+        )
+    project.run("--promptopt-model=house/a,house/b").assert_outcomes(passed=2)
+    assert [model for model, _ in asked(project)] == ["house/front", "house/keen"]
 
 
 def test_a_test_that_takes_its_model_from_a_hook_is_not_multiplied(project: Project) -> None:

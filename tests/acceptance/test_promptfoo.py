@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -317,7 +318,7 @@ class TestImport:
         )
 
 
-EVALS = {
+EVALS: dict[str, Any] = {
     "skill_name": "greet",
     "evals": [
         {"id": 1, "prompt": "Greet: hello Ann", "files": [], "expectations": ["says hello", "mentions Ann"]},
@@ -325,6 +326,20 @@ EVALS = {
         {"id": 3, "prompt": "Sum", "expected_output": "6", "files": ["a.xlsx"]},
     ],
 }
+
+
+#: As a judge the house looks for the last word of the criterion.
+LOOKING = """
+import re
+
+def said(request):
+    text = request.messages[-1].content
+    if "<criterion>" not in text:
+        return text.rpartition(": ")[2]
+    criterion = re.search(r"<criterion>\\n?(.*?)\\n?</criterion>", text)[1]
+    answer = re.search(r"<answer>\\n?(.*?)\\n?</answer>", text)[1]
+    return "SCORE: 1" if criterion.split()[-1] in answer else "ISSUE: it does not\\nSCORE: 0"
+"""
 
 
 class TestSkillEvals:
@@ -340,6 +355,28 @@ class TestSkillEvals:
         assert result.parseoutcomes()["skipped"] == 1
         result.stdout.fnmatch_lines(["SKIPPED *evals.json:*: `files` are for an agent that can open them*"])
         result.stdout.fnmatch_lines(['*judged * for "The answer is as expected: says hello"*'])
+
+    def test_its_text_is_the_system_message_and_each_expectation_must_hold(self, project: Project) -> None:
+        project.ini("promptopt_model = house/repeat", "promptopt_judge_model = house/judge")
+        project.append("conftest.py", LOOKING)
+        other = {"id": 4, "prompt": "Greet: hello Bob", "expectations": ["says hello", "mentions Ann"]}
+        project.write("greet/evals/evals.json", json.dumps({"evals": [*EVALS["evals"], other]}, indent=1))
+        result = project.run("greet/evals/evals.json", "-v")
+        result.assert_outcomes(passed=1, failed=2, skipped=1)
+        result.stdout.fnmatch_lines(
+            [
+                "*evals.json::SKILL?1? PASSED*",
+                "*evals.json::SKILL?2? FAILED*",
+                "*evals.json::SKILL?4? FAILED*",
+                'E   greet/evals/evals.json:*: rubric "The answer is as expected: says hello": *gives 0.00*',
+                'E   greet/evals/evals.json:*: rubric "mentions Ann": the judge gives 0.00*',
+            ]
+        )
+        asked = [call["messages"] for call in project.asked() if call["model"] == "house/repeat"]
+        assert asked == [
+            [["system", "Greet politely."], ["user", f"Greet: {word}"]]
+            for word in ("hello Ann", "bye", "hello Bob")
+        ]
 
     @pytest.mark.parametrize(
         ("evals", "said"),
