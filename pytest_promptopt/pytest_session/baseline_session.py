@@ -14,10 +14,10 @@ from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine.tolerated_failures import Fault
-from pytest_promptopt.pytest_session.partial_runs import unseen_choice
+from pytest_promptopt.pytest_session.partial_runs import CAME_TO_ITS_END, unseen_choice
 from pytest_promptopt.records import named_without_model
 from pytest_promptopt.settings import Settings
-from pytest_promptopt.text import plural
+from pytest_promptopt.text import plural, shown_path
 
 if TYPE_CHECKING:
     from pytest_promptopt.baselines.compare_rule import CompareRule
@@ -94,9 +94,7 @@ class BaselineSession:
         return read_baseline(path, name=self._shown(path))
 
     def _shown(self, path: Path) -> str:
-        with suppress(ValueError):
-            return path.relative_to(self._settings.rootdir).as_posix()
-        return str(path)
+        return shown_path(path, self._settings.rootdir)
 
     def take(
         self,
@@ -116,8 +114,8 @@ class BaselineSession:
         from pytest_promptopt.baselines.comparison import compare_measured
         from pytest_promptopt.baselines.measured import measure
 
-        ended = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        self._incomplete |= not ended or bool(session.shouldfail or session.shouldstop)
+        broken_off = session.exitstatus not in CAME_TO_ITS_END
+        self._incomplete |= broken_off or bool(session.shouldfail or session.shouldstop)
         known = self._circumstances(checks, inputs, feedbacks)
         self._now = [each for check in checks for each in measure(check.prompt, check.results, known)]
         if earlier is not None:
@@ -238,7 +236,7 @@ class BaselineSession:
         if path is None:
             return []
         option = "--promptopt-save-baseline"
-        if session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        if session.exitstatus not in CAME_TO_ITS_END:
             return [f"{option}: nothing was written, since the run did not come to its end"]
         from pytest_promptopt.baselines.baseline_file import write_baseline
         from pytest_promptopt.baselines.measured import MAX_ANSWER

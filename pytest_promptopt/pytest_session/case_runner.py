@@ -31,7 +31,7 @@ from pytest_promptopt.pytest_session.case_reports import (
     reported_sample,
 )
 from pytest_promptopt.pytest_session.interception_session import Interception
-from pytest_promptopt.pytest_session.partial_runs import count_cases, partial_prompts
+from pytest_promptopt.pytest_session.partial_runs import CAME_TO_ITS_END, count_cases, partial_prompts
 from pytest_promptopt.pytest_session.session_calls import SessionCalls
 from pytest_promptopt.pytest_session.worker_partition import WorkerPartition
 from pytest_promptopt.records import Answer, Outcome, Request, Role
@@ -425,7 +425,7 @@ class CaseRunner:
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         self.engine.traffic.exchanges.remove()
         self._interception.end()
-        if self._divided and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        if self._divided and exitstatus in CAME_TO_ITS_END:
             self.client.end()
         self.calls.close()
         if self._optimization is not None:

@@ -11,6 +11,9 @@ from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.text import plural
 
+#: The exit status of a session that nothing has broken off.
+CAME_TO_ITS_END = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+
 _FAILED_LAST = "only what failed last was run"
 
 

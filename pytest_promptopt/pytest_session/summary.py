@@ -22,7 +22,7 @@ from pytest_promptopt.pytest_session import report_payload
 from pytest_promptopt.pytest_session.baseline_session import baseline_of
 from pytest_promptopt.pytest_session.hook_calls import HookError, categorize
 from pytest_promptopt.pytest_session.paid_calls import PaidCalls
-from pytest_promptopt.pytest_session.partial_runs import share_in_words
+from pytest_promptopt.pytest_session.partial_runs import CAME_TO_ITS_END, share_in_words
 from pytest_promptopt.records import Status
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
@@ -38,9 +38,6 @@ TOLERATED = {
     "held-out": ("held-out failed", "h", "HELD-OUT FAILED"),
     "gated": ("gated failed", "g", "FAILED (gated)"),
 }
-
-#: The exit status of a session that nothing has broken off.
-CAME_TO_ITS_END = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
 class Summary:

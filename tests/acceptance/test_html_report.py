@@ -77,7 +77,7 @@ def test_a_session_writes_a_page_that_shows_it(pytester: pytest.Pytester) -> Non
         assert "improved" in run
         assert "Answer with the label only." in run
         assert "Held-out" in run
-        await page.run("document.querySelector('.matrix').open = true")
+        await page.run("document.querySelector('.matrix details').open = true")
         await page.until(number_of(".texts tbody tr"))
         assert await page.run(number_of(".texts .cell.f")), "what fails with some text"
         await page.press("2")

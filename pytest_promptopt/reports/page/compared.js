@@ -58,10 +58,3 @@ function namedCases(some, prompt) {
   return unfolding(false, [`${some.words}: `, plural(some.count, "case")],
     () => el("div", { class: "ids" }, some.ids.map((id) => caseLink(id, { prompt: prompt.name })), more > 0 ? el("span", { class: "soft" }, `and ${count(more)} more`) : null));
 }
-
-// What is inside is made when it is opened for the first time.
-function unfolding(open, summary, inside) {
-  const node = el("details", { open, ontoggle: () => { if (node.open && node.children.length === 1) fill(node, [inside()]); } }, el("summary", null, summary));
-  if (open) fill(node, [inside()]);
-  return node;
-}

@@ -45,6 +45,13 @@ function el(name, given, ...children) {
   return fill(assign(node, given), children);
 }
 
+// A heading that opens what is inside, which is made when it is opened for the first time.
+function unfolding(open, summary, inside) {
+  const node = el("details", { open, ontoggle: () => { if (node.open && node.children.length === 1) fill(node, [inside()]); } }, el("summary", null, summary));
+  if (open) fill(node, [inside()]);
+  return node;
+}
+
 function svg(name, given, ...children) {
   return fill(assign(document.createElementNS(SVG, name), given), children);
 }

@@ -6,13 +6,12 @@ const SIGNS = { p: "", f: "×", h: "÷", e: "!", ".": "" };
 function matrix(found) {
   if (!found || !found.rows.length) return null;
   const { columns, rows, passed, more: [moreRows, moreColumns] } = found;
-  const details = el("details", { class: "matrix", ontoggle: () => { if (details.open && details.children.length === 1) details.append(grid(columns, rows), legend()); } },
-    el("summary", null, `Cases and texts: ${plural(rows.length + moreRows, "case")} that not every text passes, ${plural(columns.length + moreColumns, "text")}`));
+  const summary = `Cases and texts: ${plural(rows.length + moreRows, "case")} that not every text passes, ${plural(columns.length + moreColumns, "text")}`;
   const legend = () => el("p", { class: "small soft" },
     Object.entries(CELLS).map(([kind, word]) => [el("span", { class: `cell ${kind === "." ? "none" : kind}` }, SIGNS[kind]), ` ${word} `]),
     passed ? ` · ${plural(passed, "more case")} passed with every text that was run on them` : "",
     moreRows ? ` · ${plural(moreRows, "more row")}` : "", moreColumns ? ` · ${plural(moreColumns, "more column")}` : "");
-  return details;
+  return el("div", { class: "matrix" }, unfolding(false, summary, () => [grid(columns, rows), legend()]));
 }
 
 function grid(columns, rows) {

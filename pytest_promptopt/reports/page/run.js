@@ -109,14 +109,12 @@ function node(candidate, iteration) {
     el("dl", null, whole.filter(([, text]) => text).map(([name, text]) => [el("dt", null, name), el("dd", null, text)])),
     changedCases("Fixed", candidate.fixed, "up"), changedCases("Broken", candidate.broken, "down"),
     candidate.diff.length ? el("pre", { class: "unified" }, candidate.diff.map((text) => el("span", { class: { "+": "added", "-": "removed", "@": "soft" }[text[0]] }, text || " "))) : null);
-  const details = el("details", { ontoggle: () => { if (details.open && details.children.length === 1) details.append(inside()); } },
-    el("summary", null, el("span", { class: "name" }, candidate.id), pill(candidate.verdict, verdictKind),
-      el("span", { class: "number" }, candidate.rate === null ? "" : percent(candidate.rate)),
-      candidate.fixed.count ? el("span", { class: "up" }, `+${candidate.fixed.count}`) : null,
-      candidate.broken.count ? el("span", { class: "down" }, `−${candidate.broken.count}`) : null,
-      el("span", { class: "told" }, candidate.direction || candidate.reason)));
-  if (state.candidate === candidate.id) { details.open = true; details.append(inside()); }
-  return el("div", { class: "node", id: `candidate-${candidate.id}` }, details);
+  const summary = [el("span", { class: "name" }, candidate.id), pill(candidate.verdict, verdictKind),
+    el("span", { class: "number" }, candidate.rate === null ? "" : percent(candidate.rate)),
+    candidate.fixed.count ? el("span", { class: "up" }, `+${candidate.fixed.count}`) : null,
+    candidate.broken.count ? el("span", { class: "down" }, `−${candidate.broken.count}`) : null,
+    el("span", { class: "told" }, candidate.direction || candidate.reason)];
+  return el("div", { class: "node", id: `candidate-${candidate.id}` }, unfolding(state.candidate === candidate.id, summary, inside));
 }
 
 function spendCard(run) {
