@@ -104,7 +104,8 @@ def test_without_the_command_nothing_is_paid(
     assert f"{command}-cli: there is no command `{command}` on PATH: install " in shown
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert (project.path / "prompts/repeat.md").read_text() == "Repeat: {{ word }}\n"
-    assert seen(project) == project.asked() == []
+    assert not seen(project)
+    assert not project.asked()
 
 
 @COMMANDS
