@@ -7,13 +7,14 @@ import copy
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
+from types import CodeType
 from typing import Any
 
 from pytest_promptopt.assertions.plain_values import readable_value
 from pytest_promptopt.assertions.source_file import Function, source_file
 from pytest_promptopt.assertions.static_values import NoValue, value_of
+from pytest_promptopt.weak_cache import WeakCache
 
 #: Characters of a test's source that are kept: what stands in a request is paid for every time.
 MAX_CHECK = 1_500
@@ -126,9 +127,12 @@ def _together(parts: Iterable[tuple[tuple[str | int, ...], Any]]) -> Any:
     return whole
 
 
-@lru_cache(maxsize=64)
+#: By test function and parameters: the source, and the names that it has from its module.
+_READ = WeakCache[tuple[TestSource, frozenset[str]]]()
+
+
 def source_of(function: Callable[..., Any] | None, parameters: frozenset[str] = frozenset()) -> TestSource:
-    """Read the source of `function`; empty where there is none.
+    """The source of `function`, read once; empty where there is none.
 
     :param parameters: the names that the test is parametrized with: its other arguments are fixtures.
     """
@@ -137,16 +141,20 @@ def source_of(function: Callable[..., Any] | None, parameters: frozenset[str] = 
     code = getattr(function, "__code__", None)
     if code is None:
         return TestSource()
+    source, outside = _READ.get(function, lambda: _read_code(code, parameters), parameters)
+    if not outside:
+        return source
+    given = getattr(function, "__globals__", {})
+    return replace(source, outer={name: given[name] for name in outside if name in given})
+
+
+def _read_code(code: CodeType, parameters: frozenset[str]) -> tuple[TestSource, frozenset[str]]:
     file = source_file(code.co_filename)
     found = file.function_of(code)
-    if found is None:
-        return TestSource()
-    return _read(found, file.lines, parameters, getattr(function, "__globals__", {}))
+    return (TestSource(), frozenset()) if found is None else _read(found, file.lines, parameters)
 
 
-def _read(
-    node: Function, lines: Sequence[str], known: frozenset[str], outer: Mapping[str, Any]
-) -> TestSource:
+def _read(node: Function, lines: Sequence[str], known: frozenset[str]) -> tuple[TestSource, frozenset[str]]:
     arguments = arguments_of(node)
     compared = list(_compared(node.body))
     of_all = _equalities(node, compared, arguments, arguments - known) if compared else []
@@ -160,9 +168,9 @@ def _read(
         if names & needed:
             steps.append((target, value))
             needed |= set() if value is None else _names_in(value)
-    used = {name: outer[name] for name in needed - own if name in outer}
     measured = bool(of_all) and not found
-    return TestSource(_text_of(node, lines), tuple(found), tuple(reversed(steps)), used, measured)
+    source = TestSource(_text_of(node, lines), tuple(found), tuple(reversed(steps)), measured=measured)
+    return source, frozenset(needed - own)
 
 
 def arguments_of(node: Function) -> frozenset[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from types import CodeType
 from typing import Any
 
 from pytest_promptopt.assertions.function_source import assigned_once, root_of
 from pytest_promptopt.assertions.source_file import Function, source_file
 from pytest_promptopt.assertions.static_values import NoValue, value_of
 from pytest_promptopt.labels import Kind
+from pytest_promptopt.weak_cache import WeakCache
 
 #: The fixture.
 JUDGE = "judge"
@@ -73,15 +74,23 @@ def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
         return None
 
 
-@lru_cache(maxsize=64)
+#: By test function.
+_READ = WeakCache[tuple[tuple[tuple[ast.expr, Kind], ...], tuple[ast.expr, ...]]]()
+
+
 def _judging(function: Callable[..., Any] | None) -> _Judging:
     while (wrapped := getattr(function, "__wrapped__", None)) is not None:
         function = wrapped
     code = getattr(function, "__code__", None)
-    found = None if code is None else source_file(code.co_filename).function_of(code)
-    if found is None:
+    if code is None:
         return _Judging()
-    return _Judging(tuple(_criteria(found)), tuple(_compared(found)), getattr(function, "__globals__", {}))
+    criteria, compared = _READ.get(function, lambda: _read(code))
+    return _Judging(criteria, compared, getattr(function, "__globals__", {}))
+
+
+def _read(code: CodeType) -> tuple[tuple[tuple[ast.expr, Kind], ...], tuple[ast.expr, ...]]:
+    found = source_file(code.co_filename).function_of(code)
+    return ((), ()) if found is None else (tuple(_criteria(found)), tuple(_compared(found)))
 
 
 def _criteria(function: Function) -> Iterator[tuple[ast.expr, Kind]]:

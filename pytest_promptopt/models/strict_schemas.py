@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.weak_cache import WeakCache
 
 Schema = Mapping[str, Any]
 
@@ -102,12 +102,15 @@ def schema_of(given: object) -> Any:
     if callable(getattr(given, "json_schema", None)):  # a pydantic.TypeAdapter
         return given.json_schema()  # type: ignore[attr-defined]
     if isinstance(given, type) or hasattr(given, "__origin__"):
-        return _schema_of_type(given)
+        return _SCHEMAS.get(given, lambda: _made_schema(given))
     return given
 
 
-@cache
-def _schema_of_type(given: Any) -> Schema:
+#: By type.
+_SCHEMAS = WeakCache[Schema]()
+
+
+def _made_schema(given: Any) -> Schema:
     from pydantic import TypeAdapter
     from pydantic.errors import PydanticUserError
 

@@ -6,13 +6,13 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
-from functools import cache, lru_cache
 from json import dumps, loads
 from typing import Any, get_type_hints
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.models.strict_schemas import CLAUDE, OPENAI, NotStrict, strict_copy
 from pytest_promptopt.models.tool_docstrings import described_parameters
+from pytest_promptopt.weak_cache import WeakCache
 
 #: Name, description, parameters (a JSON schema) and, where it is promised, strict.
 Tool = Mapping[str, Any]
@@ -88,7 +88,7 @@ def _tool(given: object, place: str) -> Tool:
     if isinstance(given, Mapping):
         tool = _of_mapping(given, place)
     elif isinstance(given, type) and callable(getattr(given, "model_json_schema", None)):
-        tool = _of_code(_of_model, given, place)
+        tool = _of_code(_described_model, given, place)
     elif callable(given) and not isinstance(given, type):
         tool = _of_code(_described_function, given, place)
     else:
@@ -139,8 +139,11 @@ def _made(name: str, description: str, schema: Mapping[str, Any], *, strict: boo
     return {"name": name, **described, "parameters": dict(schema), **({"strict": True} if strict else {})}
 
 
-@cache
-def _of_model(given: Any) -> Tool:
+#: By function or class.
+_DESCRIBED = WeakCache[Tool]()
+
+
+def _described_model(given: Any) -> Tool:
     doc = given.__doc__ if "__doc__" in vars(given) else ""
     schema = _without_titles(given.model_json_schema())
     schema.pop("description", None)
@@ -150,7 +153,7 @@ def _of_model(given: Any) -> Tool:
 def _of_code(described: Callable[[Any], Tool], given: Any, place: str) -> Tool:
     """A function or a class as `described` reads it. Raises `SettingsError` that says where it stands."""
     try:
-        return described(given)
+        return _DESCRIBED.get(given, lambda: described(given))
     except Exception as error:  # hints are code of the user's, and whatever that raises makes it no tool
         name = getattr(given, "__name__", type(given).__name__)
         code = getattr(inspect.unwrap(given), "__code__", None)
@@ -159,7 +162,6 @@ def _of_code(described: Callable[[Any], Tool], given: Any, place: str) -> Tool:
         raise SettingsError(f"{place}: {name}{where} cannot be a tool: {first}") from None
 
 
-@lru_cache(maxsize=512)
 def _described_function(given: Callable[..., Any]) -> Tool:
     """A function as a tool: its hints are the schema, its docstring says what it and each parameter is."""
     from pydantic import create_model

@@ -2,8 +2,8 @@
 
 What a strategy is handed must not lead to held-out cases, and every ordinary reference would: a method
 has its object, a closure its cells. So the function is kept in a table of this module, under the object
-that stands for it, and is dropped together with this object. No code finds it by chance; code that reads
-this module's table, frames or files still can.
+that stands for it, and is dropped together with this object or when it has had its time. No code finds it
+by chance; code that reads this module's table, frames or files still can.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ class _OpaqueCallable:
     __slots__ = ("__weakref__",)
 
     def __call__(self, *args: Any, **given: Any) -> Any:
-        return _FUNCTIONS[self](*args, **given)
+        function = _FUNCTIONS.get(self)
+        if function is None:
+            raise RuntimeError("the search that this was a part of is over")
+        return function(*args, **given)
 
     def __copy__(self) -> _OpaqueCallable:
         return self  # a function has no copies either
@@ -39,3 +42,13 @@ def make_opaque(function: Callable[P, T]) -> Callable[P, T]:
     front = _OpaqueCallable()
     _FUNCTIONS[front] = function
     return front
+
+
+def drop_opaque(front: object) -> None:
+    """Drop the function behind `front`, if it is such; a later call raises `RuntimeError`.
+
+    Where the function leads to somebody who keeps `front`, neither would ever be freed by itself: the table
+    keeps the one, and so the other.
+    """
+    if isinstance(front, _OpaqueCallable):
+        _FUNCTIONS.pop(front, None)

@@ -12,7 +12,7 @@ from pytest_promptopt.optimizer.call_budget import CallBudget
 from pytest_promptopt.optimizer.candidates import Results
 from pytest_promptopt.optimizer.foreign_errors import STRATEGY
 from pytest_promptopt.optimizer.halting import DECIDING, HaltReason, Phase, Stop
-from pytest_promptopt.optimizer.opaque_callables import make_opaque
+from pytest_promptopt.optimizer.opaque_callables import drop_opaque, make_opaque
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.protocols import Ask
 from pytest_promptopt.optimizer.redaction import keep_text
@@ -136,6 +136,16 @@ class SearchContext:
             note_error=make_opaque(partial(run.foreign_errors.note, STRATEGY)),
             enter_phase=make_opaque(partial(_enter_phase, run, group)),
         )
+
+
+def end_search(context: SearchContext) -> None:
+    """Cut `context` off from its run: a plugin may keep what its hook was handed, and would keep the session.
+
+    Whoever asks through it later gets a `RuntimeError`.
+    """
+    for part in (context, context.evaluator, context.call_budget, context.hooks):
+        for each in vars(part).values():
+            drop_opaque(each)
 
 
 def _ask(run: RunContext, requests: Sequence[Request]) -> list[Answer | ModelError]:

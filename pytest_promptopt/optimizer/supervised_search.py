@@ -15,7 +15,7 @@ from pytest_promptopt.optimizer.protocols import StopRun
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.screening import ScreeningEvaluator
-from pytest_promptopt.optimizer.search_context import SearchContext
+from pytest_promptopt.optimizer.search_context import SearchContext, end_search
 from pytest_promptopt.optimizer.search_state import NOT_BEGUN, NOT_MEASURED, STOPPED_BY_USER
 from pytest_promptopt.optimizer.strategy import GroupSearch, Strategy
 from pytest_promptopt.records import CaseResult, Split
@@ -51,8 +51,14 @@ class SupervisedSearch:
 
     def run(self) -> None:
         """Search, then take over what was found."""
-        begun: list[GroupSearch] = []
         context = SearchContext.of(self.context, self.group, self.screen)
+        try:
+            self._run(context)
+        finally:
+            end_search(context)
+
+    def _run(self, context: SearchContext) -> None:
+        begun: list[GroupSearch] = []
         if not self._do(lambda: begun.append(self._strategy(self.group, context))):
             return
         (search,) = begun

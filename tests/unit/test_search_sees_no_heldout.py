@@ -19,7 +19,7 @@ from pytest_promptopt.journal import Journal
 from pytest_promptopt.optimizer.call_budget import CallBudget
 from pytest_promptopt.optimizer.foreign_errors import ForeignErrors
 from pytest_promptopt.optimizer.halting import Stop
-from pytest_promptopt.optimizer.opaque_callables import make_opaque
+from pytest_promptopt.optimizer.opaque_callables import drop_opaque, make_opaque
 from pytest_promptopt.optimizer.proposal.proposer import ProposalRequest, propose_texts
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
 from pytest_promptopt.optimizer.protocols import Ask
@@ -220,6 +220,23 @@ def test_what_stands_behind_goes_with_its_front() -> None:
     del front
     gc.collect()
     assert seen() is None
+
+
+def test_what_stands_behind_is_dropped_when_the_search_is_over() -> None:
+    """Whoever keeps the front, a plugin's hook for example, keeps nothing but it."""
+    treasure = Owner("gold")
+    front = treasure.held = make_opaque(treasure.method)
+    seen = weakref.ref(treasure)
+    drop_opaque(front)
+    del treasure
+    gc.collect()
+    assert seen() is None
+    with pytest.raises(RuntimeError, match="the search that this was a part of is over"):
+        front()
+
+
+def test_what_is_no_opaque_callable_is_not_dropped() -> None:
+    drop_opaque([])
 
 
 def test_the_walk_names_the_way_to_a_leak() -> None:
