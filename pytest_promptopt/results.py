@@ -134,7 +134,7 @@ class SplitScore:
     :param raised: how many further cases have a higher rate after and still fail; `lowered` the other way
         round: they failed before.
     :param unverified: how many further cases the text after was not run on; no figure counts them.
-    :param examples: how many further cases stand in either text as examples; no figure counts them either.
+    :param examples: how many of the cases stand in the text as examples; each was run without its own one.
     :param tested: what chance explains of the changes of the rates; None where `fixed` and `broken` tell.
     :param effective: how many cases of one weight say as much as those in the rates, which may have several;
         None for as many as there are.

@@ -14,6 +14,7 @@ from pytest_promptopt.journal import Journal
 from pytest_promptopt.optimizer.call_budget import CallBudget
 from pytest_promptopt.optimizer.candidates import Candidate, EvaluatedCandidate
 from pytest_promptopt.optimizer.halting import Phase
+from pytest_promptopt.optimizer.leave_one_out import LeaveOneOutEvaluator
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.optimizer.run import run_optimization
@@ -217,7 +218,7 @@ class World:
         self, group: PromptGroup, settings: Settings = SETTINGS, run: RunContext | None = None
     ) -> SearchContext:
         """What a search for this group is handed."""
-        screen = ScreeningEvaluator(self, group.prompts)
+        screen = ScreeningEvaluator(LeaveOneOutEvaluator(self, group.prompts), group.prompts)
         return SearchContext.of(run or self.context(settings), group, screen)
 
     def result(self, **settings: float | str) -> PromptResult:

@@ -198,11 +198,8 @@ def score_split(
     Both leave out the cases that the second text was not run on.
 
     :param unverified: how many cases it still has to be run on.
-    :param examples: cases that stand in either text as examples: both rates leave them out.
+    :param examples: cases that the text shows as examples, and that were run without their own.
     """
-    left_out = sum(result.case.id in examples for result in before)
-    cases -= left_out
-    before, after = ([r for r in results if r.case.id not in examples] for results in (before, after))
     if after or unverified:
         ran = {result.case.id for result in after}
         before = [result for result in before if result.case.id in ran]
@@ -219,7 +216,7 @@ def score_split(
         raised=len(paired.raised),
         lowered=len(paired.lowered),
         unverified=unverified,
-        examples=left_out,
+        examples=sum(result.case.id in examples for result in latest),
         tested=paired_test(paired.changes),
         effective=effective_cases(r.case.weight for r in latest if r.rate is not None),
     )

@@ -317,8 +317,7 @@ class BaseSearch:
         """Higher is better: the pass rate on all cases searched, among equals the one that is right for more
         of the labels, then the shorter text.
 
-        :param cases: those to go by. Texts are compared by the same ones: each may have been spared some, or
-            show some as examples.
+        :param cases: those to go by. Texts are compared by the same ones: each may have been spared some.
         """
         rates = [rate for case, rate in self._chances(version).items() if cases is None or case in cases]
         rate = math.fsum(rates) / len(rates) if rates else 0.0
@@ -340,11 +339,6 @@ class BaseSearch:
         if (posterior := version.posterior) is not None:
             rates |= {case: posterior.chance(case) for case in posterior.cases}
         return rates
-
-    def shown(self, version: EvaluatedCandidate | Candidate) -> frozenset[str]:
-        """The training cases that its texts show as examples: a pass on them proves nothing."""
-        results, redact = self.original.evidence(Split.TRAIN), self.context.hooks.redact
-        return shown_by(self.group.prompts, version.overlay, results, redact)
 
     def run_order(self) -> list[str]:
         """The training cases in the order of their runs in this iteration."""
@@ -384,7 +378,7 @@ class BaseSearch:
         by_split = {split: tuple(r for r in results if r.case.split is split) for split in SEARCHED}
         self.checks.learn_cases(results)
         self.original = self.best = EvaluatedCandidate("0", {}, by_split)
-        shown = self.shown(self.original)
+        shown = shown_by(self.group.prompts, {}, results, self.context.hooks.redact)
         parts = [(split, part) for split, part in by_split.items() if part]
         self.context.hooks.measured([score_split(s, len(part), part, examples=shown) for s, part in parts])
 

@@ -168,7 +168,6 @@ class ConfirmationTest:
     :param first: the first sample number that is this confirmation's own.
     :param served: what the winner answered to cases that it was spared in the search.
     :param spared: the cases that it was not run on to this day: their first pairs do it.
-    :param excluded: cases that are no evidence, since one of the texts has them as examples.
     :param share: one of so many prompts, or groups of them, that are still to be confirmed by what is left.
     :param begun: what an earlier process of this run has planned and looked at.
     """
@@ -183,7 +182,6 @@ class ConfirmationTest:
         first: int,
         served: Iterable[CaseResult] = (),
         spared: Collection[str] = (),
-        excluded: Collection[str] = (),
         share: int = 1,
         begun: ConfirmationProgress = ConfirmationProgress(0),
     ) -> None:
@@ -198,8 +196,7 @@ class ConfirmationTest:
         self._alpha = context.settings.alpha
         self._seed = f"{context.settings.seed}-{first}"
         # A case that is skipped or has no answer would hide that all the others repeat themselves.
-        seen = (result for result in original.evidence(*SEARCHED) if result.rate is not None)
-        known = [result for result in seen if result.case.id not in excluded]
+        known = [result for result in original.evidence(*SEARCHED) if result.rate is not None]
         self._cases = [result.case.id for result in known]
         self._place = {case.id: place for place, case in enumerate(group.cases)}
         gains = compare(known, winner.evidence(*SEARCHED))

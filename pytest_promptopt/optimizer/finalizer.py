@@ -263,7 +263,6 @@ class Finalizer:
             served=self._ran,
             spared=self._spared if self._deferred else (),
             share=share,
-            excluded=self._shown(),
             begun=mine,
         )
         found = test.run()
@@ -278,11 +277,6 @@ class Finalizer:
             self._take_in(test.caught_up.values())
         if self.heldout and not self._accepted:
             self.notes.append("the held-out cases were not scored, since the gain is not confirmed")
-
-    def _shown(self) -> frozenset[str]:
-        """Training cases that stand in either text as examples: they are no evidence."""
-        texts = (self.original, self.final)
-        return frozenset[str]().union(*(self._shown_in(self.prompts, text) for text in texts))
 
     def _shown_in(self, prompts: Iterable[Prompt], version: EvaluatedCandidate) -> frozenset[str]:
         results, redact = self.original.evidence(Split.TRAIN), self._context.hooks.redact
@@ -376,11 +370,8 @@ class Finalizer:
 
     def results(self) -> Iterator[PromptResult]:
         """What became of each prompt of the group."""
-        shown = self._shown()
-        before, after = (
-            tuple(result for result in version.evidence(*SEARCHED) if result.case.id not in shown)
-            for version in (self.original, self.final)
-        )
+        before, after = self.original.evidence(*SEARCHED), self.final.evidence(*SEARCHED)
+        shown = self._shown_in(self.prompts, self.final)
         paired = compare(before, after)
         labels, same = tuple(label_scores(before, after)), tuple(find_dominant_answers(after))
         noisy = flaky_cases([*before, *self._scored[Split.HELDOUT][0], *self._fresh])

@@ -201,7 +201,7 @@ class RatePosterior:
         """How likely it passes by its meaning, apart from its own verdict on the case."""
         if self.base is None:
             return ((1.0, tuple(map(self._rate_without_luck, LUCK))),)
-        if case not in self._before:  # it stands in the text as an example
+        if case not in self._before:  # under its base it had no answer
             return self.base._bars_before_verdict(case)
         changes = [Change(place, *mean) for place, mean in enumerate(self.belief.means)]
         return tuple((end, tuple(map(chance_to_pass, before, changes))) for end, before in self._before[case])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain, groupby
@@ -111,7 +111,25 @@ def cases_among_examples(prose: str, cases: Iterable[tuple[str, Mapping[str, str
     :param cases: id and inputs; a case that asks several times may come several times.
     """
     region = _region(prose)
-    return frozenset(case for case, inputs in cases if region.holds(inputs)) if region else frozenset()
+    return frozenset(case for case, inputs in cases if any(region.held(inputs))) if region else frozenset()
+
+
+def has_examples(prose: str) -> bool:
+    """Whether `prose` has a region of examples."""
+    return _bounds(prose.split("\n")) is not None
+
+
+def without_example(prose: str, inputs: Mapping[str, str]) -> str:
+    """`prose` without the examples that are a case with these inputs, or may be; as it is where none is.
+
+    A region that somebody has edited, so that not all of it can be read back, goes whole.
+    """
+    region = _region(prose)
+    if region is None or not any(held := list(region.held(inputs))):
+        return prose
+    kept = [example for example, is_case in zip(region.examples, held, strict=True) if not is_case]
+    read = [example for example in kept if example is not None]
+    return with_examples(prose, read if None not in region.examples else (), region.form)
 
 
 def fault_of_examples(prose: str, *, current: str = "") -> str | None:
@@ -223,8 +241,8 @@ class _Region:
     turns: tuple[Turn, ...]
     examples: tuple[Example | None, ...]
 
-    def holds(self, inputs: Mapping[str, str]) -> bool:
-        """Whether a case with these inputs is one of the examples, or may be."""
+    def held(self, inputs: Mapping[str, str]) -> Iterator[bool]:
+        """Of each example whether it is a case with these inputs, or may be."""
         items = {(name, fold_case_and_space(text)) for name, text in inputs.items()}
         last = _last_turn(self.body) if self.form is Form.TURNS else None
         filled = fold_case_and_space(last.filled(inputs)) if last and {*last.names} <= inputs.keys() else None
@@ -239,9 +257,7 @@ class _Region:
                 is_own = last is not None and _between(last.texts, shown) is not None
                 texts = [] if is_own else [text for _, text in items if text]
                 found = bool(texts) and all(text in fold_case_and_space(shown) for text in texts)
-            if found or filled == fold_case_and_space(shown):
-                return True
-        return False
+            yield found or filled == fold_case_and_space(shown)
 
 
 def _region(prose: str) -> _Region | None:

@@ -110,8 +110,9 @@ besides, the ``requests`` sent for these, repeated ones too, their ``input_token
   them, the ``rate`` then of all cases of their splits, ``calls`` paid
 * their ``scores``, per split: ``split``, ``cases``, ``errored``, the rates ``before`` and ``after``, how
   many cases were ``fixed`` and ``broken``, how many others got a higher rate and still fail (``raised``) or a
-  lower one (``lowered``) and how many further ones are ``unverified`` (``after`` was not run on them) or
-  ``examples`` in either text (no figure counts these two), the 95 % ``interval`` (low, high) of ``after``,
+  lower one (``lowered``), how many further ones are ``unverified`` (``after`` was not run on them, and no
+  figure counts them), how many cases are ``examples`` in the text (each was run without its own), the 95 %
+  ``interval`` (low, high) of ``after``,
   and ``p_better`` and ``p_worse``, exact and one-sided, of the ``test`` of these changes: the ``sign test``,
   or, where rates changed by less than a whole case (scores of a judge, subtests, samples), the
   ``paired permutation test``

@@ -208,16 +208,10 @@ def _scores(scores: Sequence[SplitScore]) -> Iterator[Line]:
         return
     rows = [("pass rate", "before", "after", "cases")]
     rows += [
-        (SPLIT_NAMES[s.split], shown_rate(s, s.before), shown_rate(s, s.after), f"{_cases(s)}{_remark(s)}")
+        (SPLIT_NAMES[s.split], shown_rate(s, s.before), shown_rate(s, s.after), f"{s.cases}{_remark(s)}")
         for s in measured
     ]
     yield from headed(table(rows))
-
-
-def _cases(score: SplitScore) -> str:
-    """How many cases the rates are about: ``18 of 24`` where some stand in a text as examples."""
-    everything = score.cases + score.unverified + score.examples
-    return f"{score.cases} of {everything}" if score.examples else str(score.cases)
 
 
 def _remark(score: SplitScore) -> str:

@@ -37,8 +37,10 @@ def percent(rate: float | None) -> str:
 
 
 def count_examples(count: int) -> str:
-    """``6 are examples``: so many cases stand in the prompt, and no rate counts them."""
-    return "1 is an example" if count == 1 else f"{count:,} are examples"
+    """How many cases stand in the prompt as examples; each was run under the text without its own one."""
+    if count == 1:
+        return "1 is an example, run without it"
+    return f"{count:,} are examples, each run without its own"
 
 
 def caught_up(found: CatchUp) -> str:

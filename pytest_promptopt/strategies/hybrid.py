@@ -80,9 +80,7 @@ class Hybrid(RefineSearch):
         """A text of `evolve` with what is known of it."""
         original = self.original.posterior
         assert original is not None
-        shown = self.shown(version)
-        cases = [case for case in original.cases if case not in shown]
-        posterior = RatePosterior(cases, self.state.learning, base=original, name=version.id)
+        posterior = RatePosterior(original.cases, self.state.learning, base=original, name=version.id)
         posterior.add(version.evidence(Split.TRAIN))
         posterior.settle()
         return replace(version, posterior=posterior)

@@ -227,15 +227,12 @@ class CutOff(Tosses):
 
 
 class TestWhatIsAsked:
-    def asked(self, run: str, *, excluded: Sequence[str] = ()) -> list[tuple[int, str]]:
+    def asked(self, run: str) -> list[tuple[int, str]]:
         world = Tosses([(0.5, 0.5)] * 20, seed=1)
         original, winner = world.searched()
         context = RunContext(world, lambda requests: [], SETTINGS, SearchHooks(), None, lambda: {})
         first = first_sample_number(run, WINNER)
-        test = ConfirmationTest(
-            PromptGroup((), tuple(world.cases)), original, winner, context, first=first, excluded=excluded
-        )
-        test.run()
+        ConfirmationTest(PromptGroup((), tuple(world.cases)), original, winner, context, first=first).run()
         return [(trial.samples[0], case) for trial in world.trials if trial.samples for case in trial.cases]
 
     def test_each_run_asks_in_an_order_and_with_samples_of_its_own_and_so_does_who_continues_it(self) -> None:
@@ -269,14 +266,6 @@ class TestWhatIsAsked:
         asked = [[int(case) for case in trial.cases] for trial in world.trials]
         assert any({case % 2 for case in cases} == {0, 1} for cases in asked)
         assert asked == [sorted(cases) for cases in asked]
-
-    def test_a_case_that_stands_in_a_text_is_not_asked(self) -> None:
-        cases = {case for _, case in self.asked("r1", excluded=["3", "7"])}
-        assert len(cases) == 18
-        assert not cases & {"3", "7"}
-
-    def test_where_every_case_is_an_example_nothing_is_shown(self) -> None:
-        assert self.asked("r1", excluded=[str(number) for number in range(20)]) == []
 
     @pytest.mark.parametrize(("cached", "asked"), [(False, 1), (True, 2)])
     def test_an_answer_that_an_earlier_run_has_seen_serves_for_no_pair(

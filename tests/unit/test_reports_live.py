@@ -152,7 +152,7 @@ def test_the_start_is_the_rate_of_the_cases_that_have_a_result() -> None:
         "  before: 50.0% of 2 training cases (1 errored), no validation case (2 errored)"
     )
     assert measured_line([replace(some, examples=6)]) == (
-        "  before: 50.0% of 2 training cases (1 errored; 6 are examples)"
+        "  before: 50.0% of 2 training cases (1 errored; 6 are examples, each run without its own)"
     )
 
 

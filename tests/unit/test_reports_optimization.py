@@ -89,17 +89,20 @@ class TestRunSummary:
         prompt = replace(
             IMPROVED,
             after=with_examples(AFTER, shown),
-            scores=(replace(train, cases=18, examples=6), *others),
+            scores=(replace(train, cases=24, examples=6), *others),
             examples=tuple(f"test_route.py::test_queue[{n}]" for n in range(6)),
         )
         lines = text(summary(prompt)).splitlines()
-        assert "  train       61.1%          100.0%         18 of 24 (6 are examples)" in lines
+        assert (
+            "  train       61.1%          100.0%         24 (6 are examples, each run without its own)"
+            in lines
+        )
         place = lines.index(
             "  examples: 6 of your training cases now stand in the prompt, about 510 tokens in each call"
         )
         assert lines[place + 1] == "  diff:"
         one = replace(prompt, scores=(replace(train, unverified=3, examples=1),), examples=("a",))
-        assert "36 of 40 (3 not run with this text; 1 is an example)" in text(summary(one))
+        assert "36 (3 not run with this text; 1 is an example, run without it)" in text(summary(one))
         assert "1 of your training cases now stands in the prompt" in text(summary(one))
         assert "stand in the prompt" not in text(summary())
 

@@ -109,17 +109,9 @@ class RefineSearch(BaseSearch):
     def start_search(self) -> Stop | None:
         needless = super().start_search()
         results = self.original.evidence(*SEARCHED)
-        shown = self.shown(self.original)
-        rates = {
-            result.case.id: result.rate
-            for result in self.original.results[Split.TRAIN]
-            if result.rate is not None and result.case.id not in shown
-        }
+        training = self.original.results[Split.TRAIN]
+        rates = {result.case.id: result.rate for result in training if result.rate is not None}
         self.original = self.best = replace(self.original, posterior=posterior_of(rates, self.state.learning))
-        if needless is None and not rates:
-            return Stop(
-                HaltReason.NO_EVIDENCE, "every training case with a result stands in the prompt as an example"
-            )
         answers = sum(len(outcome.all_calls) for result in results for outcome in result.outcomes)
         # Counted in answers, known or paid for, so that a run that is gone on with decides the same.
         self._search_budget.begin(max(1.0, answers / max(1, len(results))))
@@ -144,8 +136,7 @@ class RefineSearch(BaseSearch):
         # The original first, since the others are compared with it.
         for version, results in zip(versions, measured, strict=True):
             assert version.posterior is not None
-            shown = self.shown(version) if wider else ()
-            version.posterior.widen(case for case in rates if case not in shown)
+            version.posterior.widen(rates)
             wider.append(version.ran(results))
             self.original = wider[0]
         self.best = wider[-1]

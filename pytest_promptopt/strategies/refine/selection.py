@@ -318,8 +318,7 @@ class CandidateSelection:
 
     def _posterior(self, base: RatePosterior, candidate: Candidate) -> RatePosterior:
         assert self._search.original.posterior is not None
-        shown = self._search.shown(candidate)
-        cases = [case for case in self._search.original.posterior.cases if case not in shown]
+        cases = self._search.original.posterior.cases
         return RatePosterior(cases, self._state.learning, base=base, kind=candidate.kind, name=candidate.id)
 
     def compared(self, candidate: Candidate, iteration: OpenIteration) -> Candidate:
