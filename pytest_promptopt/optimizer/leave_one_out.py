@@ -8,14 +8,14 @@ predictions" (1974).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pytest_promptopt.optimizer.candidates import Results
 from pytest_promptopt.optimizer.protocols import Evaluator, Prompt, Trial
 from pytest_promptopt.optimizer.redaction import Redact, keep_text
-from pytest_promptopt.prompts.examples import has_examples, without_example
-from pytest_promptopt.records import Case, Overlay
+from pytest_promptopt.prompts.examples import has_examples, without_each
+from pytest_promptopt.records import Case
 
 #: What a case put into each prompt when it was first run.
 _Inputs = Sequence[tuple[str, Mapping[str, str]]]
@@ -33,6 +33,7 @@ class LeaveOneOutEvaluator:
         self._prompts = prompts
         self._redact = redact
         self._inputs: dict[str, _Inputs] = {}
+        self._left: dict[tuple[str, str], Mapping[str, str]] = {}
 
     @property
     def cases(self) -> Sequence[Case]:
@@ -55,29 +56,33 @@ class LeaveOneOutEvaluator:
 
     def _parts(self, trial: Trial) -> list[Trial]:
         """A trial for each text that its cases are run under: most share one."""
-        texts = {prompt.name: trial.overlay.get(prompt.name, prompt.prose) for prompt in self._prompts}
-        showing = {name: text for name, text in texts.items() if has_examples(text)}
-        if not showing:
-            return [trial]
-        own = {case: changed for case in trial.cases if (changed := self._without(case, showing))}
+        own: dict[str, dict[str, str]] = {}
+        for prompt in self._prompts:
+            left = self._without_each(prompt.name, trial.overlay.get(prompt.name, prompt.prose))
+            for case in left.keys() & {*trial.cases}:
+                own.setdefault(case, {})[prompt.name] = left[case]
         others = tuple(case for case in trial.cases if case not in own)
         alone = [
-            replace(trial, overlay={**trial.overlay, **changed}, cases=(case,))
-            for case, changed in own.items()
+            replace(trial, overlay={**trial.overlay, **own[case]}, cases=(case,))
+            for case in trial.cases
+            if case in own
         ]
-        return [*([replace(trial, cases=others)] if others else []), *alone]
+        return [*([replace(trial, cases=others)] if others else []), *alone] if alone else [trial]
 
-    def _without(self, case: str, texts: Mapping[str, str]) -> Overlay:
-        """Those of `texts` that show `case`, without it."""
-        found = {}
-        for name, text in texts.items():
-            left = text
-            for inputs in (inputs for prompt, inputs in self._inputs.get(case, ()) if prompt == name):
-                for shown in (inputs, {key: self._redact(value) for key, value in inputs.items()}):
-                    left = without_example(left, shown)
-            if left != text:
-                found[name] = left
-        return found
+    def _without_each(self, prompt: str, text: str) -> Mapping[str, str]:
+        """The cases that stand in a text of `prompt`, and for each the text without it."""
+        if not has_examples(text):
+            return {}
+        if (prompt, text) not in self._left:
+            self._left[prompt, text] = without_each(text, self._shown_as(prompt))
+        return self._left[prompt, text]
+
+    def _shown_as(self, prompt: str) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """What each case puts into `prompt`, as it is and redacted."""
+        for case, asked in self._inputs.items():
+            for inputs in (inputs for name, inputs in asked if name == prompt):
+                yield case, inputs
+                yield case, {name: self._redact(text) for name, text in inputs.items()}
 
     def _learn(self, measured: Iterable[Results]) -> bool:
         """Keep what new cases put into the prompts; whether there are any."""
@@ -86,7 +91,10 @@ class LeaveOneOutEvaluator:
             calls = [(call.prompt, call.variables) for outcome in result.outcomes for call in outcome.calls]
             if calls:
                 self._inputs.setdefault(result.case.id, calls)
-        return len(self._inputs) > known
+        if len(self._inputs) == known:
+            return False
+        self._left.clear()
+        return True
 
 
 def _in_order(trial: Trial, parts: Sequence[Results]) -> Results:

@@ -111,7 +111,7 @@ def cases_among_examples(prose: str, cases: Iterable[tuple[str, Mapping[str, str
     :param cases: id and inputs; a case that asks several times may come several times.
     """
     region = _region(prose)
-    return frozenset(case for case, inputs in cases if any(region.held(inputs))) if region else frozenset()
+    return frozenset(_held(region, cases)) if region else frozenset()
 
 
 def has_examples(prose: str) -> bool:
@@ -119,17 +119,28 @@ def has_examples(prose: str) -> bool:
     return _bounds(prose.split("\n")) is not None
 
 
-def without_example(prose: str, inputs: Mapping[str, str]) -> str:
-    """`prose` without the examples that are a case with these inputs, or may be; as it is where none is.
+def without_each(prose: str, cases: Iterable[tuple[str, Mapping[str, str]]]) -> dict[str, str]:
+    """For each of these cases that stands in `prose` as an example, as above: `prose` without this example.
 
     A region that somebody has edited, so that not all of it can be read back, goes whole.
     """
     region = _region(prose)
-    if region is None or not any(held := list(region.held(inputs))):
-        return prose
-    kept = [example for example, is_case in zip(region.examples, held, strict=True) if not is_case]
-    read = [example for example in kept if example is not None]
-    return with_examples(prose, read if None not in region.examples else (), region.form)
+    if region is None:
+        return {}
+    read = () if None in region.examples else examples_in(prose)
+    return {
+        case: with_examples(prose, [e for place, e in enumerate(read) if place not in places], region.form)
+        for case, places in _held(region, cases).items()
+    }
+
+
+def _held(region: _Region, cases: Iterable[tuple[str, Mapping[str, str]]]) -> dict[str, set[int]]:
+    """Which of the examples, by number, are which of the cases, or may be."""
+    found: dict[str, set[int]] = {}
+    for case, inputs in cases:
+        if places := {place for place, is_case in enumerate(region.held(inputs)) if is_case}:
+            found.setdefault(case, set()).update(places)
+    return found
 
 
 def fault_of_examples(prose: str, *, current: str = "") -> str | None:

@@ -16,7 +16,7 @@ from pytest_promptopt.prompts.examples import (
     examples_in,
     has_examples,
     with_examples,
-    without_example,
+    without_each,
     without_examples,
 )
 from pytest_promptopt.records import CaseResult
@@ -157,7 +157,7 @@ def test_without_one_the_others_stand_as_if_it_had_never_been_there(
 ) -> None:
     text = with_examples(BODY, examples, form)
     chosen = data.draw(st.sampled_from(examples))
-    left = without_example(text, chosen.inputs)
+    left = without_each(text, [("chosen", chosen.inputs)])["chosen"]
     assert without_examples(left) == BODY
     if len(examples_in(text)) == len(examples):
         assert chosen.inputs not in [example.inputs for example in examples_in(left)]
@@ -169,5 +169,5 @@ def test_of_a_region_that_somebody_has_edited_nothing_is_left() -> None:
     text = with_examples(BODY, [Example({"ticket": "one"}, "x"), Example({"ticket": "two"}, "y")], Form.BLOCK)
     edited = text.replace("ticket: two", "about two")
     assert has_examples(edited)
-    assert without_example(edited, {"ticket": "one"}) == BODY
-    assert without_example(edited, {"ticket": "three"}) == edited
+    asked = {case: {"ticket": case} for case in ("one", "three")}
+    assert without_each(edited, asked.items()) == {"one": BODY}
