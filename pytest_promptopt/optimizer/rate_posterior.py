@@ -88,8 +88,7 @@ class _Unrun(NamedTuple):
 class RatePosterior:
     """What is known and foreseen of one text.
 
-    :param cases: the training cases that it is counted on: those with a rate under the original, without
-        those that stand in the text as examples.
+    :param cases: the training cases that it is counted on: those with a rate under the original.
     :param base: what is known of the text that it was made from; None for the original.
     :param name: the id of the candidate.
     """
@@ -114,7 +113,7 @@ class RatePosterior:
         self._before: dict[str, Bars] = {}
         self._whole_before: dict[str, float] = {}
         self._see_base(self.cases)
-        # The cases that stand in neither text as examples.
+        # The cases that both texts are counted on.
         counted = set(self.cases if base is None else base.cases)
         self._shared = [case for case in self.cases if case in counted]
         # What later texts showed: how many times likelier their verdicts are if this text passes the case;

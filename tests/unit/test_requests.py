@@ -412,7 +412,7 @@ class TestMemory:
         assert 'their answers: "fee" 3, "delivery" 1' in told
         assert '\n"a ticket 0": "fee"\n"a parcel": "delivery"' in told, "one of each answer"
         assert "a ticket 1" not in content
-        assert "the 4 that stand before it are not counted" in section("measured", content)
+        assert "the 4 that stand before it without their own example" in section("measured", content)
         assert "examples_before_it" not in request(self.BEFORE, prompt=FakePrompt(prose="Sort {{ ticket }}."))
 
     def test_counts_are_of_cases_run_alone(self) -> None:

@@ -304,7 +304,8 @@ def _rules(brief: Brief) -> Iterator[str]:
 
 def _measured(brief: Brief) -> Iterator[str]:
     if brief.total:
-        besides = f"; the {len(brief.shown)} that stand before it are not counted" * bool(brief.shown)
+        own = f"; the {len(brief.shown)} that stand before it without their own example"
+        besides = own * bool(brief.shown)
         yield f"{brief.total - brief.failing} of {brief.total} training cases pass{besides}"
     yield from map(quote_line, brief.measured)
 
