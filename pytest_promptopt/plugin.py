@@ -203,6 +203,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     deselected = config.stash[deselected_key]
     runner = CaseRunner(session, config.stash[settings_key], deselected=deselected)
     config.pluginmanager.register(runner, RUNNER)
+    config.pluginmanager.register(runner.running)
     config.pluginmanager.register(UnseenReports(lambda: runner.engine.buffered))
     if not hasattr(config, "workerinput"):
         try:
