@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_promptopt.pytest_session.case_runner import CaseRunner
+    from pytest_promptopt.pytest_session.distributed_session import DistributedSession
     from pytest_promptopt.pytest_session.summary import Summary
     from pytest_promptopt.pytest_session.worker_partition import Parts
     from pytest_promptopt.replay.judge_calls import CaseJudge
@@ -73,10 +74,22 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(lambda: ROOTS.remove(config.rootpath))
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Listener(config, settings), "promptopt-listener")
-        if settings.optimizing and config.getoption("dist", "no") != "no":
-            from pytest_promptopt.pytest_session.distributed_session import DistributedSession
+        if settings.runs_ahead and config.getoption("dist", "no") != "no" and not config.option.collectonly:
+            _register_controller(config, settings)
 
-            config.pluginmanager.register(DistributedSession(config, settings), RUNNER)
+
+def _register_controller(config: pytest.Config, settings: Settings) -> None:
+    """In the place of a `CaseRunner`: xdist's workers run the cases."""
+    session: DistributedSession
+    if settings.optimizing:
+        from pytest_promptopt.pytest_session.distributed_optimization import DistributedOptimization
+
+        session = DistributedOptimization(config, settings)
+    else:
+        from pytest_promptopt.pytest_session.distributed_check import DistributedCheck
+
+        session = DistributedCheck(config, settings)
+    config.pluginmanager.register(session, RUNNER)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -224,9 +237,10 @@ def _calibrate(session: pytest.Session) -> None:
 
 
 def _check_purpose(session: pytest.Session) -> None:
-    """Raises `UsageError` when a session without prompt cases was to optimize some."""
+    """Raises `UsageError` when a session without prompt cases was to optimize some; a worker tells of it."""
     config = session.config
-    if not config.stash[settings_key].optimizing:
+    settings = config.stash[settings_key]
+    if not settings.runs_ahead:
         return
     count, deselected = len(session.items), len(config.stash[deselected_key])
     left_out = f" ({deselected} that have it are deselected)" if deselected else ""
@@ -234,7 +248,7 @@ def _check_purpose(session: pytest.Session) -> None:
         f"--optimize: there is nothing to optimize: none of the {count} collected tests has "
         f'@pytest.mark.prompt("path/to/prompt.md"){left_out}'
     )
-    if session.testsfailed or not (session.items or deselected):
+    if not settings.optimizing or session.testsfailed or not (session.items or deselected):
         problem = ""  # pytest says what is wrong
     if hasattr(config, "workerinput"):
         from pytest_promptopt.pytest_session.xdist_channel import connection_of

@@ -61,11 +61,11 @@ class CaseRunner:
         self._problems = collected.problems
         name_models(self.cases)
         self._take_in_references(settings)
-        self._marked = marked_thresholds(self.cases.values())
+        self.marked = marked_thresholds(self.cases.values())
         self._deselected = deselected
-        self._partial = self._find_partial()
-        rated = frozenset(prompt for prompt, name, _ in self._marked if name is GateName.PASS_RATE)
-        self._reports = CaseReports(settings, gated=rated, partial=self._partial.keys())
+        self.partial = self._find_partial()
+        rated = frozenset(prompt for prompt, name, _ in self.marked if name is GateName.PASS_RATE)
+        self._reports = CaseReports(settings, gated=rated, partial=self.partial.keys())
         self.notes: list[str] = []
         files = {file.name: file for case in self.cases.values() for file in case.files.values()}
         for hint in (hint for file in files.values() for hint in file.hints):
@@ -77,7 +77,7 @@ class CaseRunner:
         self._divided = share.parts > 1
         concurrency = share.concurrency(settings.concurrency)
         self._server: WorkerServer | None = None
-        if settings.optimizing and hasattr(session.config, "workerinput"):
+        if settings.runs_ahead and hasattr(session.config, "workerinput"):
             from pytest_promptopt.pytest_session.worker_server import serve_controller
 
             self._server = serve_controller(session.config, concurrency)
@@ -119,7 +119,7 @@ class CaseRunner:
 
     def _find_partial(self) -> dict[str, str]:
         """Prompts whose gate is not decided, and why."""
-        if self.settings.gate_partial or not (self._marked or thresholds_of(self.settings)):
+        if self.settings.gate_partial or not (self.marked or thresholds_of(self.settings)):
             return {}
         return partial_prompts(self.session.config, self.cases.values(), self._left_out)
 
@@ -149,12 +149,15 @@ class CaseRunner:
 
     def problems(self) -> list[str]:
         """What is wrong with cases, a sentence each."""
-        found = list(map(str, self._problems.values()))
+        return list(map(str, self._problems.values()))
+
+    def refusal(self) -> str:
+        """What `check` raises, in words; empty when it raises nothing."""
         try:
             self.check()
         except SettingsError as error:
-            found.insert(0, str(error))
-        return found
+            return str(error)
+        return ""
 
     def check(self) -> None:
         """Raises `SettingsError`: marks differ, an untested judge would decide, or no case can migrate."""
@@ -164,7 +167,7 @@ class CaseRunner:
             from pytest_promptopt.pytest_session.baseline_session import earlier_texts
 
             self.earlier = earlier_texts(self.session.config, self.cases)
-        thresholds((), self._marked)
+        thresholds((), self.marked)
         if any(JUDGE in case.fixtures for case in self.cases.values()):
             self._judge.check(case for case in self.cases.values() if self._decides(case))
 
@@ -239,7 +242,7 @@ class CaseRunner:
     def _take_gate_samples(self) -> None:
         from pytest_promptopt.pytest_session.gate_samples import GateSamples
 
-        gates = GateSamples(self.cases, self._marked, self._partial.keys(), self.settings)
+        gates = GateSamples(self.cases, self.marked, self.partial.keys(), self.settings)
         gates.take(self.engine, partial(internals.write_line, self.session.config), self._note)
 
     def _run_optimization(self) -> None:
@@ -346,7 +349,7 @@ class CaseRunner:
             "notes": list(self.notes),
             "use": self.engine.use.to_json(),
             "paid": self.calls.paid.to_json(),
-            "partial": self._partial,
+            "partial": self.partial,
             "cases": dict(count_cases(self.cases.values())),
             "deselected": len(self._deselected),
         }

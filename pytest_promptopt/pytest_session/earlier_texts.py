@@ -27,9 +27,12 @@ class EarlierTexts:
         found = {file.name: _as_it_was(file, files) for file in self._now.values()}
         read = {name: file for name, file in found.items() if file is not None}
         self._new = sorted(found.keys() - read.keys())
-        self._before = {
-            name: file for name, file in read.items() if file.fingerprint != self._now[name].fingerprint
+        self._changed = {
+            name for name, file in read.items() if file.fingerprint != self._now[name].fingerprint
         }
+        # Of a file that several prompts stand in, all: workers are told files, not prompts.
+        changed = {read[name].file_name for name in self._changed}
+        self._before = [file for file in read.values() if file.file_name in changed]
         self.texts = {name: file.fingerprint for name, file in read.items()}
         self.models = {name: (file.front.model, self._now[name].front.model) for name, file in read.items()}
         self.results: dict[str, tuple[CaseResult, ...]] = {}
@@ -44,20 +47,19 @@ class EarlierTexts:
                     f"{name}: its front matter named {was or 'no model'} at git:{self._ref} and names "
                     f"{is_ or 'none'} now: what is compared is both, text and model"
                 )
-        names = self._before.keys()
-        changed = [case.id for case in self._cases.distinct if not names.isdisjoint(case.prompts)]
+        changed = [case.id for case in self._cases.distinct if not self._changed.isdisjoint(case.prompts)]
         if not changed:
             return
         try:
-            for file in self._before.values():
+            for file in self._before:
                 self._cases.use_file(file)
             results = engine.evaluate([Trial({}, tuple(changed))], lambda: None)[0]
         except StopRun as stopped:
             note(f"the prompts of git:{self._ref} could not be answered: {stopped.why}")
             return
         finally:
-            for name in self._before:
-                self._cases.use_file(self._now[name])
+            for file in self._before:
+                self._cases.use_file(self._now[file.name])
         for result in results:
             for prompt in result.case.prompts:
                 self.results[prompt] = (*self.results.get(prompt, ()), result)
