@@ -63,10 +63,8 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         settings = config.stash[settings_key] = options.read_settings(config)
         options.check_combination(config, settings)
-        if settings.measuring and not hasattr(config, "workerinput"):
-            from pytest_promptopt.pytest_session.baseline_session import open_baseline
-
-            open_baseline(config, settings)
+        if not hasattr(config, "workerinput"):
+            _check_files(config, settings)
     except PromptoptError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[deselected_key] = []
@@ -76,6 +74,18 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Listener(config, settings), "promptopt-listener")
         if settings.runs_ahead and config.getoption("dist", "no") != "no" and not config.option.collectonly:
             _register_controller(config, settings)
+
+
+def _check_files(config: pytest.Config, settings: Settings) -> None:
+    """What the session is to write, and what it is compared with. Raises `PromptoptError`."""
+    if settings.reports or settings.pr_body is not None or settings.save_baseline is not None:
+        from pytest_promptopt.pytest_session.written_files import check_written_files
+
+        check_written_files(config, settings)
+    if settings.measuring:
+        from pytest_promptopt.pytest_session.baseline_session import open_baseline
+
+        open_baseline(config, settings)
 
 
 def _register_controller(config: pytest.Config, settings: Settings) -> None:

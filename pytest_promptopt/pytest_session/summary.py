@@ -136,10 +136,10 @@ class Summary:
         if self._baseline is not None:
             self.note(self._baseline.save(session))
             faults += self._baseline.unsaved
+        faults += self._write_reports()
         if session.exitstatus == pytest.ExitCode.OK and (faults or not all_gates_hold(self._checks)):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         tell_junit(self._config, self._checks, faults)
-        self._write_reports()
 
     def _faults_of_run(self) -> Iterator[Fault]:
         """What went wrong in an optimization."""
@@ -213,12 +213,16 @@ class Summary:
             compared_with="" if baseline is None else baseline.compared_with,
         )
 
-    def _write_reports(self) -> None:
+    def _write_reports(self) -> list[Fault]:
+        """Returns those that could not be written."""
         wanted = self._settings.reports or self._settings.pr_body
         if wanted or os.environ.get("GITHUB_STEP_SUMMARY"):
             from pytest_promptopt.pytest_session.session_reports import write_reports
 
-            self._notes += write_reports(self._report())
+            faults, told = write_reports(self._report())
+            self._notes += [*(problem for _, _, problem in faults), *told]
+            return faults
+        return []
 
     def show(self, reporter: pytest.TerminalReporter) -> None:
         """Print the sections, each only if it has something to say."""

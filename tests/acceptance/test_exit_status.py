@@ -158,9 +158,16 @@ def test_calm(prompt):
     ),
     Situation(
         "a report cannot be written",
-        OK,
+        USAGE,
         ALL_PASS,
         ["--promptopt-report=test_it.py/r.json"],
+        "ERROR: --promptopt-report: test_it.py/r.json cannot be written: *",
+    ),
+    Situation(
+        "a report is lost at the end",
+        FAILED,
+        ALL_PASS + "\ndef test_plain(pytestconfig):\n    (pytestconfig.rootpath / 'r.json').mkdir()\n",
+        ["--promptopt-report=r.json"],
         "*r.json was not written*",
     ),
 ]
@@ -809,9 +816,16 @@ BASELINES = [
     Situation("a baseline is saved, and the gate holds", OK, FOUR_OF_FIVE, [*SAVE, HOLDS]),
     Situation(
         "a baseline cannot be saved",
-        FAILED,
+        USAGE,
         ALL_PASS,
         ["--promptopt-save-baseline=test_it.py/b.json"],
+        "ERROR: --promptopt-save-baseline: test_it.py/b.json cannot be written: *",
+    ),
+    Situation(
+        "a baseline is lost at the end",
+        FAILED,
+        ALL_PASS + "\ndef test_plain(pytestconfig):\n    (pytestconfig.rootpath / 'b.json').mkdir()\n",
+        ["--promptopt-save-baseline=b.json"],
         "*was not written*",
     ),
     Situation(
