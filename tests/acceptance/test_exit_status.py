@@ -710,6 +710,14 @@ REPEATED = [
         files={"conftest.py": LOSES},
     ),
     Situation(
+        "one of three samples is lost, and a gate counts the others",
+        FAILED,
+        FOUR_OF_FIVE,
+        [MISSES, "--promptopt-samples=3"],
+        "gate: *: FAILED (4 of 5 cases passed, 5 samples not answered; *",
+        files={"conftest.py": LOSES},
+    ),
+    Situation(
         "a case passes in two of three samples, without a gate",
         FAILED,
         cases("late"),
@@ -834,6 +842,14 @@ BASELINES = [
         ALL_PASS,
         [*COMPARE, "--promptopt-fail-on=any"],
         before=[SAVE],
+    ),
+    Situation(
+        "one of three samples is lost, and nothing is worse than the baseline",
+        OK,
+        ALL_PASS,
+        [*COMPARE, "--promptopt-fail-on=any", "--promptopt-samples=3"],
+        before=[SAVE],
+        files={"conftest.py": LOSES},
     ),
     Situation(
         "no case can be compared",
