@@ -344,6 +344,7 @@ class Listener:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
+        from pytest_promptopt.pytest_session.known_files import tell_left_out
         from pytest_promptopt.pytest_session.worker_partition import Parts
         from pytest_promptopt.pytest_session.worker_shared import KEY, lend
 
@@ -355,6 +356,7 @@ class Listener:
             raise pytest.UsageError(str(error)) from None
         if self._lent is not None:
             node.workerinput[KEY] = str(self._lent)
+        tell_left_out(self._config, node.workerinput)
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:

@@ -25,6 +25,7 @@ from pytest_promptopt.pytest_session.case_reports import (
     reported_sample,
 )
 from pytest_promptopt.pytest_session.interception_session import Interception
+from pytest_promptopt.pytest_session.known_files import files_left_out, files_of
 from pytest_promptopt.pytest_session.partial_runs import CAME_TO_ITS_END, count_cases, partial_prompts
 from pytest_promptopt.pytest_session.running_case import RunningCase
 from pytest_promptopt.pytest_session.session_calls import SessionCalls
@@ -64,6 +65,7 @@ class CaseRunner:
         self.marked = marked_thresholds(self.cases.values())
         self._deselected = deselected
         self.partial = self._find_partial()
+        self._files = None if session.testsfailed else files_of([*self.cases.values(), *self._left_out])
         rated = frozenset(prompt for prompt, name, _ in self.marked if name is GateName.PASS_RATE)
         self._reports = CaseReports(settings, gated=rated, partial=self.partial.keys())
         self.notes: list[str] = []
@@ -180,7 +182,8 @@ class CaseRunner:
         counted = [case for case in self.cases.values() if not case.case.reference]
         lines = header.counts(counted)
         if self.settings.optimizing:
-            lines += header.weaknesses(counted, self._left_out, alpha=self.settings.alpha)
+            files = files_left_out(self.session.config)
+            lines += header.weaknesses(counted, self._left_out, files, alpha=self.settings.alpha)
         return lines
 
     def prompt(self, item: pytest.Item) -> Prompt:
@@ -352,4 +355,5 @@ class CaseRunner:
             "partial": self.partial,
             "cases": dict(count_cases(self.cases.values())),
             "deselected": len(self._deselected),
+            "files": self._files,
         }

@@ -102,6 +102,7 @@ class DistributedSession(ABC):
             "partial": {},
             "cases": {},
             "deselected": 0,
+            "files": None,
         }
 
     def _check(self) -> None:
