@@ -113,7 +113,7 @@ class DistributedSession(ABC):
 
     def _state(self) -> WorkState:
         files = {file.name: file for case in self._cases.values() for file in case.files.values()}
-        texts = {file.file_name: file.original.decode("latin-1") for file in files.values()}
+        texts = {name: file.original.decode("latin-1") for name, file in files.items()}
         samples = {case.case.id: case.case.samples for case in self._cases.values()}
         return WorkState(texts, self._calls.ledger.path, samples)
 

@@ -24,52 +24,60 @@ class EarlierTexts:
         self._cases = cases
         self._now = {file.name: file for case in cases.values() for file in case.files.values()}
         self._ref = files.ref
-        found = {file.name: _as_it_was(file, files) for file in self._now.values()}
-        read = {name: file for name, file in found.items() if file is not None}
-        self._new = sorted(found.keys() - read.keys())
-        self._changed = {
-            name for name, file in read.items() if file.fingerprint != self._now[name].fingerprint
+        #: Prompt -> why there is nothing to compare it with.
+        self._new: dict[str, str] = {}
+        read: dict[str, PromptFile] = {}
+        for name, file in self._now.items():
+            found = _as_it_was(file, files)
+            if isinstance(found, str):
+                self._new[name] = found
+            else:
+                read[name] = found
+        self._before = {
+            name: file for name, file in read.items() if file.fingerprint != self._now[name].fingerprint
         }
-        # Of a file that several prompts stand in, all: workers are told files, not prompts.
-        changed = {read[name].file_name for name in self._changed}
-        self._before = [file for file in read.values() if file.file_name in changed]
         self.texts = {name: file.fingerprint for name, file in read.items()}
         self.models = {name: (file.front.model, self._now[name].front.model) for name, file in read.items()}
         self.results: dict[str, tuple[CaseResult, ...]] = {}
 
     def answer(self, engine: CaseEngine[Any], note: Callable[[str], None]) -> None:
         """Run the cases of all texts that have changed since, silently, with the texts as they were."""
-        for name in self._new:
-            note(f"{name} is new: it is not in git:{self._ref}, so there is nothing to compare it with")
+        for name, why in sorted(self._new.items()):
+            note(f"{name} is new: {why}, so there is nothing to compare it with")
         for name, (was, is_) in self.models.items():
             if was != is_:
                 note(
                     f"{name}: its front matter named {was or 'no model'} at git:{self._ref} and names "
                     f"{is_ or 'none'} now: what is compared is both, text and model"
                 )
-        changed = [case.id for case in self._cases.distinct if not self._changed.isdisjoint(case.prompts)]
+        names = self._before.keys()
+        changed = [case.id for case in self._cases.distinct if not names.isdisjoint(case.prompts)]
         if not changed:
             return
         try:
-            for file in self._before:
+            for file in self._before.values():
                 self._cases.use_file(file)
             results = engine.evaluate([Trial({}, tuple(changed))], lambda: None)[0]
         except StopRun as stopped:
             note(f"the prompts of git:{self._ref} could not be answered: {stopped.why}")
             return
         finally:
-            for file in self._before:
-                self._cases.use_file(self._now[file.name])
+            for name in self._before:
+                self._cases.use_file(self._now[name])
         for result in results:
             for prompt in result.case.prompts:
                 self.results[prompt] = (*self.results.get(prompt, ()), result)
 
 
-def _as_it_was(file: PromptFile, files: EarlierFiles) -> PromptFile | None:
+def _as_it_was(file: PromptFile, files: EarlierFiles) -> PromptFile | str:
+    """The prompt at the commit, or why there is none. Raises `SettingsError` for a file that is none."""
     content = files.read(file.path)
     if content is None:
-        return None
+        return f"it is not in git:{files.ref}"
     try:
         return file.read_again(before=content)
     except PromptFileError as error:
-        raise SettingsError(f"git:{files.ref}: {error}") from None
+        if file.name == file.file_name:
+            raise SettingsError(f"git:{files.ref}: {error}") from None
+        # A constant or a key may be new in a file that is not.
+        return f"git:{files.ref} has none that can be read ({error})"

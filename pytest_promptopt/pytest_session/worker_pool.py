@@ -31,7 +31,7 @@ class Worker:
     :param takes_part: whether it has the cases that the others have; None until it has said so.
     :param ended: when its channel was closed; None while it is open.
     :param task: what it is doing; None when it waits. `number` is that of its last one.
-    :param texts: the prompt files that it was told of, by name; `samples` of cases, by id.
+    :param texts: the prompts that it was told of, by name; `samples` of cases, by id.
     :param busy: seconds for one case in which it did not wait for calls; None before its first task.
     """
 
@@ -63,7 +63,8 @@ class Task:
 class WorkState:
     """What workers do their tasks with.
 
-    :param texts: what is in the prompt files as far as cases are concerned, by name; bytes as Latin-1.
+    :param texts: by the name of a prompt what is in its file as far as its cases are concerned; bytes as
+        Latin-1. Several prompts of one file may be as they were at different times.
     :param ledger: the file of the account for calls that they have to make themselves; None for none.
     :param samples: how many of them each case has, by id.
     """

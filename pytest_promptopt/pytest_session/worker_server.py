@@ -139,10 +139,10 @@ class WorkerServer:
         }
 
     def _take_texts(self, runner: CaseRunner, texts: Mapping[str, str]) -> None:
-        """Use these prompt files, as they are on the controller."""
-        for file_name, text in texts.items():
-            for prompt in runner.cases.prompts_in(file_name):
-                runner.cases.use_file(prompt.read_again(before=text.encode("latin-1")))
+        """Use these prompts, as they are on the controller."""
+        files = {file.name: file for case in runner.cases.values() for file in case.files.values()}
+        for name, text in texts.items():
+            runner.cases.use_file(files[name].read_again(before=text.encode("latin-1")))
 
     def _release(
         self,

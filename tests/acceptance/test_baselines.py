@@ -609,6 +609,23 @@ class TestCommit:
             "Repeat: a",
         ]
 
+    def test_a_constant_that_is_new_in_a_file_is_compared_with_nothing(
+        self, project: Project, workers: int
+    ) -> None:
+        project.write("shop.py", 'ONE = "A word: {{ word }}"\n')
+        git(project.path, "add", ".")
+        git(project.path, "commit", "-qm", "one of two")
+        project.write("shop.py", 'TWO = "Repeat: {{ word }}"\nONE = "Please word: {{ word }}"\n')
+        for name in ("ONE", "TWO"):
+            source = WORDS.format(words='"a"').replace("prompts/repeat.md", f"shop.py::{name}")
+            project.tests(source, name=f"test_{name}.py")
+        result = project.run("--promptopt-compare=git:HEAD", "--promptopt-fail-on=any", workers=workers)
+        assert result.ret == OK
+        said = "promptopt: shop.py::TWO is new: git:HEAD has none that can be read (shop.py: there is no *"
+        result.stdout.fnmatch_lines([said])
+        asked = [each["messages"][0][1] for each in project.asked()]
+        assert [text for text in sorted(asked) if " word: " in text] == ["A word: a", "Please word: a"]
+
     def test_gates_of_the_text_of_now_may_have_more_samples(self, project: Project, workers: int) -> None:
         """Of what is compared both texts have as many."""
         make_worse(project, "ab")
