@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.projects import Project
+from tests.acceptance.projects import Project, git
 
 OK, FAILED, USAGE = pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.USAGE_ERROR
 
@@ -215,3 +215,35 @@ def test_in_the_ini_file_it_waits_for_a_check_by_intervals(pytester: pytest.Pyte
     assert project.run().ret == OK
     assert project.run("--promptopt-gate=interval").ret == OK
     assert asked(project) == 40
+
+
+def test_workers_measure_and_decide_what_one_process_does(project: Project) -> None:
+    """The whole report is the same, but for the order of cases, also that of the comparison with a commit."""
+    project.write("prompts/sure.md", "Repeat this: {{ word }}\n")
+    project.tests(TWENTY.format(name="repeat", least=0.6) + TWENTY.format(name="sure", least=0.1))
+    git(project.path, "init", "-q")
+    git(project.path, "add", ".")
+    git(project.path, "commit", "-qm", "one")
+    project.write("prompts/repeat.md", "Please repeat: {{ word }}\n")
+    args = ("--promptopt-gate-samples=8", "--promptopt-compare=git:HEAD", "--promptopt-cache=off")
+    seen = []
+    for workers in (0, 2):
+        result = project.run(*args, "--promptopt-report=r.json", workers=workers)
+        report: Any = json.loads((project.path / "r.json").read_bytes())
+        told = sorted(line for line in result.outlines if line.startswith(("gate", "compare:", "noise:")))
+        figures = [in_no_order(report[name]) for name in ("prompts", "compared", "calls")]
+        seen.append((result.ret, told, figures))
+        assert asked(project) == 100
+        (project.path / "calls.log").unlink()
+    assert seen[0] == seen[1]
+
+
+#: What no two runs have in common: how long calls took, and sentences that name the first cases that failed.
+OF_ONE_RUN = ("latency", "categories")
+
+
+def in_no_order(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {name: each for name, each in value.items() if not any(word in name for word in OF_ONE_RUN)}
+        return {name: in_no_order(each) for name, each in kept.items()}
+    return sorted(map(in_no_order, value), key=json.dumps) if isinstance(value, list) else value
