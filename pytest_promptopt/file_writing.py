@@ -21,6 +21,21 @@ def replace_file(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
+def why_unwritable(path: Path) -> str:
+    """Why `replace_file` could not write `path` as things are now, in words; empty where it could."""
+    try:
+        if path.is_dir():
+            return "it is a folder"
+        folder = next(parent for parent in path.parents if os.path.lexists(parent))
+        if not folder.is_dir():
+            return f"{folder} is no folder"
+        if not os.access(folder, os.W_OK | os.X_OK):
+            return f"the folder {folder} is closed to you"
+    except (OSError, ValueError) as error:  # a name that is too long, or has a character that no name has
+        return str(error)
+    return ""
+
+
 @contextmanager
 def written_beside(target: Path, content: bytes, *, prefix: str) -> Iterator[str]:
     """A synced file in the folder of `target`, ``<prefix>...tmp``, to be put in its place with `os.replace`.

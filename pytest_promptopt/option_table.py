@@ -356,7 +356,7 @@ OPTIONS = (
         "gate-partial",
         "string",
         "SWITCH",
-        "Decide gates also where -k, -m, --lf or the name of a test leaves cases out: on or off "
+        "Decide gates also where -k, -m, --lf, --ignore, a path or a test id leaves cases out: on or off "
         "(default: off)",
         on_or_off,
     ),

@@ -312,8 +312,13 @@ def check_combination(config: pytest.Config, settings: Settings) -> None:
     for name, reason in reasons.items():
         if config.getoption(name, False):
             raise SettingsError(f"{mode}: {reason}; leave it out")
+    _check_distribution(config, mode)
+
+
+def _check_distribution(config: pytest.Config, given: str) -> None:
+    """Of what has xdist's workers run cases before its own loop."""
     if config.getoption("dist", "no") == "each":
-        raise SettingsError(f"{mode}: --dist=each runs every case on every worker; use --dist=load")
+        raise SettingsError(f"{given}: --dist=each runs every case on every worker; use --dist=load")
 
 
 def _check_measuring(config: pytest.Config, settings: Settings) -> None:
@@ -324,11 +329,8 @@ def _check_measuring(config: pytest.Config, settings: Settings) -> None:
     for name in ("setupplan", "setuponly"):
         if settings.earlier_ref is not None and config.getoption(name, False):
             raise SettingsError(f"--promptopt-compare={settings.compare}: {_RUNS_NO_CASE[name]}")
-    if settings.earlier_ref is not None and config.getoption("dist", "no") != "no":
-        raise SettingsError(
-            f"--promptopt-compare={settings.compare} runs the cases with both texts in one process; leave -n "
-            "out, or add -n 0"
-        )
+    if settings.earlier_ref is not None:
+        _check_distribution(config, f"--promptopt-compare={settings.compare}")
 
 
 def _check_pr_body(config: pytest.Config, settings: Settings) -> None:
@@ -359,8 +361,7 @@ def _check_gate_samples(config: pytest.Config, settings: Settings) -> None:
         raise SettingsError(
             f"{given} decides no gate with promptopt_gate_population = cases: only further cases do"
         )
-    if config.getoption("dist", "no") != "no":
-        raise SettingsError(f"{given} looks at all cases of a gate together; leave -n out, or add -n 0")
+    _check_distribution(config, given)
     for name, option in (("setupshow", "--setup-show"), ("trace", "--trace")):
         if config.getoption(name, False):
             raise SettingsError(

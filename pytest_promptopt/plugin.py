@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_promptopt.pytest_session.case_runner import CaseRunner
+    from pytest_promptopt.pytest_session.distributed_session import DistributedSession
     from pytest_promptopt.pytest_session.summary import Summary
     from pytest_promptopt.pytest_session.worker_partition import Parts
     from pytest_promptopt.replay.judge_calls import CaseJudge
@@ -62,10 +63,8 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         settings = config.stash[settings_key] = options.read_settings(config)
         options.check_combination(config, settings)
-        if settings.measuring and not hasattr(config, "workerinput"):
-            from pytest_promptopt.pytest_session.baseline_session import open_baseline
-
-            open_baseline(config, settings)
+        if not hasattr(config, "workerinput"):
+            _check_files(config, settings)
     except PromptoptError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[deselected_key] = []
@@ -73,10 +72,34 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(lambda: ROOTS.remove(config.rootpath))
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Listener(config, settings), "promptopt-listener")
-        if settings.optimizing and config.getoption("dist", "no") != "no":
-            from pytest_promptopt.pytest_session.distributed_session import DistributedSession
+        if settings.runs_ahead and config.getoption("dist", "no") != "no" and not config.option.collectonly:
+            _register_controller(config, settings)
 
-            config.pluginmanager.register(DistributedSession(config, settings), RUNNER)
+
+def _check_files(config: pytest.Config, settings: Settings) -> None:
+    """What the session is to write, and what it is compared with. Raises `PromptoptError`."""
+    if settings.reports or settings.pr_body is not None or settings.save_baseline is not None:
+        from pytest_promptopt.pytest_session.written_files import check_written_files
+
+        check_written_files(config, settings)
+    if settings.measuring:
+        from pytest_promptopt.pytest_session.baseline_session import open_baseline
+
+        open_baseline(config, settings)
+
+
+def _register_controller(config: pytest.Config, settings: Settings) -> None:
+    """In the place of a `CaseRunner`: xdist's workers run the cases."""
+    session: DistributedSession
+    if settings.optimizing:
+        from pytest_promptopt.pytest_session.distributed_optimization import DistributedOptimization
+
+        session = DistributedOptimization(config, settings)
+    else:
+        from pytest_promptopt.pytest_session.distributed_check import DistributedCheck
+
+        session = DistributedCheck(config, settings)
+    config.pluginmanager.register(session, RUNNER)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -203,6 +226,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     deselected = config.stash[deselected_key]
     runner = CaseRunner(session, config.stash[settings_key], deselected=deselected)
     config.pluginmanager.register(runner, RUNNER)
+    config.pluginmanager.register(runner.running)
     config.pluginmanager.register(UnseenReports(lambda: runner.engine.buffered))
     if not hasattr(config, "workerinput"):
         try:
@@ -223,9 +247,10 @@ def _calibrate(session: pytest.Session) -> None:
 
 
 def _check_purpose(session: pytest.Session) -> None:
-    """Raises `UsageError` when a session without prompt cases was to optimize some."""
+    """Raises `UsageError` when a session without prompt cases was to optimize some; a worker tells of it."""
     config = session.config
-    if not config.stash[settings_key].optimizing:
+    settings = config.stash[settings_key]
+    if not settings.runs_ahead:
         return
     count, deselected = len(session.items), len(config.stash[deselected_key])
     left_out = f" ({deselected} that have it are deselected)" if deselected else ""
@@ -233,7 +258,7 @@ def _check_purpose(session: pytest.Session) -> None:
         f"--optimize: there is nothing to optimize: none of the {count} collected tests has "
         f'@pytest.mark.prompt("path/to/prompt.md"){left_out}'
     )
-    if session.testsfailed or not (session.items or deselected):
+    if not settings.optimizing or session.testsfailed or not (session.items or deselected):
         problem = ""  # pytest says what is wrong
     if hasattr(config, "workerinput"):
         from pytest_promptopt.pytest_session.xdist_channel import connection_of
@@ -319,6 +344,7 @@ class Listener:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
+        from pytest_promptopt.pytest_session.known_files import tell_left_out
         from pytest_promptopt.pytest_session.worker_partition import Parts
         from pytest_promptopt.pytest_session.worker_shared import KEY, lend
 
@@ -330,6 +356,7 @@ class Listener:
             raise pytest.UsageError(str(error)) from None
         if self._lent is not None:
             node.workerinput[KEY] = str(self._lent)
+        tell_left_out(self._config, node.workerinput)
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:

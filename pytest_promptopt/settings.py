@@ -256,6 +256,11 @@ class Settings:
         return self.gate_samples if by_interval and self.mode is Mode.CHECK else None
 
     @property
+    def runs_ahead(self) -> bool:
+        """Whether cases run before pytest's own loop: under xdist its workers then ask by the controller."""
+        return self.optimizing or self.most_gate_samples is not None or self.earlier_ref is not None
+
+    @property
     def earlier_ref(self) -> str | None:
         """The commit whose prompts are answered as well, to be compared with; None without one."""
         compared = self.compare or ""

@@ -14,26 +14,24 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from pytest_promptopt.budget.ledger import Ledger, unknown_price
+from pytest_promptopt.budget.ledger import Ledger
 from pytest_promptopt.driver.case_engine import CaseEngine
 from pytest_promptopt.driver.planned_calls import PlannedCalls
 from pytest_promptopt.driver.prompt_writer import PromptWriter
-from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
+from pytest_promptopt.driver.run_models import SHOW_EVERY, RunModels
+from pytest_promptopt.errors import ModelError, SettingsError
 from pytest_promptopt.journal import Journal, JournalError
 from pytest_promptopt.models.client import PaidCall
-from pytest_promptopt.models.prices import price_of
-from pytest_promptopt.models.registry import check_credentials, variety_parameters
 from pytest_promptopt.models.user_models import UserModels
 from pytest_promptopt.optimizer import run
 from pytest_promptopt.optimizer.call_budget import CallBudget
-from pytest_promptopt.optimizer.halting import HaltReason, Phase, halt_of
+from pytest_promptopt.optimizer.halting import HaltReason, Phase
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import Answer, Case, CaseResult, Request, Role, Spend, Split
-from pytest_promptopt.replay.case_requests import APPLICATION
 from pytest_promptopt.replay.case_table import CaseTable, K
 from pytest_promptopt.replay.heldout_redaction import without_heldout_texts
 from pytest_promptopt.replay.searched_case import SearchedCase
@@ -48,9 +46,6 @@ from pytest_promptopt.strategies import declared_needs
 from pytest_promptopt.strategies.comparison import compare_strategies
 from pytest_promptopt.text import plural
 from pytest_promptopt.unpatched import time
-
-#: Seconds between two looks at the calls in flight: summing up what was spent is not free.
-SHOW_EVERY = 0.1
 
 C = TypeVar("C", bound=SearchedCase)
 
@@ -78,11 +73,11 @@ class OptimizationDriver(ABC, Generic[K, C]):
         self._engine = engine
         self._ledger = ledger
         self._settings = settings
-        self._models = models
+        self._user_models = models
+        self._models = RunModels(models, settings)
         self._client = engine.client
         self._progress: Progress = SilentProgress()
         self._shown = 0.0
-        self._own_models: set[str] = set()
         self._record: RunStore | None = None
         self._over = False
         self._ceiling = settings.max_calls
@@ -133,7 +128,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
         if self._settings.mode is Mode.OPTIMIZE:
             self._writer.check(files.values())
         needs = declared_needs(strategies, self._settings)
-        self._check_models()
+        self._models.check(self._cases.values())
         self._share_splits()
         self._check_cases()
         self._planned = PlannedCalls(
@@ -183,23 +178,6 @@ class OptimizationDriver(ABC, Generic[K, C]):
         if files and frozen >= files.keys():
             raise SettingsError("--optimize: every prompt is frozen (freeze= in @pytest.mark.prompt)")
         return {name: file for name, file in files.items() if name not in frozen}
-
-    def _check_models(self) -> None:
-        optimizer = self._settings.optimizer_model
-        probes = {optimizer: Request(optimizer, ())} if self._settings.writing else {}
-        for case in self._cases.values():
-            for file in case.files.values():
-                probes[case.model_of(file)] = case.bare_request(file)
-        probes.pop(APPLICATION, None)
-        for model, probe in sorted(probes.items()):
-            own = self._models.kind(model)
-            if own is None:
-                check_credentials(model)
-            else:
-                self._own_models.add(model)
-            ceiling = self._settings.max_cost
-            if ceiling is not None and (own is not None or price_of(probe) is None):
-                raise SettingsError(unknown_price(model, ceiling))
 
     def _share_splits(self) -> None:
         """Cases that ask a model the very same share the strictest split, however they are written."""
@@ -304,7 +282,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
             spend=self._spend,
             call_budget=call_budget,
             prepare_phase=self._prepare_phase,
-            model_defects=self._models.take_defects,
+            model_defects=self._user_models.take_defects,
             references=self._cases.references,
         )
 
@@ -394,37 +372,14 @@ class OptimizationDriver(ABC, Generic[K, C]):
 
     def ask(self, requests: Sequence[Request]) -> list[Answer | ModelError]:
         """Send requests to the optimizer model, all at once."""
-        # What a model of the user's own accepts, nobody else knows.
-        requests = [
-            request
-            if request.model in self._own_models
-            else replace(request, parameters=variety_parameters(request.model))
-            for request in requests
-        ]
-        for request in requests:
-            self._client.submit(request, Role.OPTIMIZER)
-        found = [self._client.look_up(request) for request in requests]
-        try:
-            while None in found:
-                self._client.wait(SHOW_EVERY)
-                self._show_calls()
-                found = [self._client.look_up(request) for request in requests]
-        except KeyboardInterrupt:
-            self._client.cancel()
-            raise
-        answers = [known.answer or known.error for known in found if known is not None]
-        errors = [answer for answer in answers if isinstance(answer, ModelError)]
-        for error in errors:
-            if error.stops_run or error.kind is ErrorKind.BUDGET:
-                raise StopRun(halt_of(error), str(error))
-        return [answer for answer in answers if answer is not None]
+        return self._models.ask(requests, self._client, meanwhile=self._show_calls)
 
     def paid(self, paid: PaidCall) -> None:
         """Journal a settled model call; called from the event loop's thread.
 
         When the search is over the cache will do, so that a full disk does not fail pytest's own run.
         """
-        self._models.note_defect(paid.request.model, paid.error)
+        self._user_models.note_defect(paid.request.model, paid.error)
         if self._record is not None:
             with suppress(JournalError) if self._over else nullcontext():
                 self._record.settled(paid)

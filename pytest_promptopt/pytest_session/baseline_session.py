@@ -14,6 +14,7 @@ from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine.tolerated_failures import Fault
+from pytest_promptopt.pytest_session.known_files import CommandLine
 from pytest_promptopt.pytest_session.partial_runs import CAME_TO_ITS_END, unseen_choice
 from pytest_promptopt.records import named_without_model
 from pytest_promptopt.settings import Settings
@@ -194,9 +195,8 @@ class BaselineSession:
         """Whether a case was not to run, or may not have come to run."""
         if self._selects_cases or self._incomplete:
             return True
-        file = self._settings.rootdir / case.partition("::")[0]
-        started = self._config.invocation_params.dir
-        return not any(file.is_relative_to(started / arg) for arg in self._config.args)
+        line = CommandLine(self._config)
+        return line.names_modules or not line.reaches(case.partition("::")[0])
 
     @property
     def _selects_cases(self) -> bool:

@@ -21,6 +21,7 @@ class DescribedCase:
     """A `SearchedCase` whose item is elsewhere.
 
     :param requests: the bare request to each prompt file by its name, or why there is none.
+    :param repetitions: how many items are samples of the case.
     """
 
     case: Case
@@ -30,6 +31,7 @@ class DescribedCase:
     identity: str
     values: Mapping[str, Any]
     requests: Mapping[str, Request | str]
+    repetitions: int
 
     def model_of(self, file: PromptFile) -> str:
         """Raises `NoModelError` when none is named."""
@@ -58,6 +60,7 @@ def describe(cases: Iterable[PromptCase], root: Path) -> list[dict[str, Any]]:
             "identity": case.identity,
             "values": readable_value(dict(case.values)),
             "requests": {file.name: _request(case, file) for file in case.files.values()},
+            "repetitions": case.repetitions,
         }
         for case in cases
     ]
@@ -107,5 +110,6 @@ def described(entries: Iterable[Mapping[str, Any]], root: Path) -> dict[int, Des
                 name: given if isinstance(given, str) else Request.from_json(given)
                 for name, given in entry["requests"].items()
             },
+            entry["repetitions"],
         )
     return found

@@ -129,9 +129,11 @@ def reported_sample(case: PromptCase, outcomes: Sequence[Outcome]) -> int:
 
 def _samples_section(case: PromptCase, outcomes: Sequence[Outcome]) -> tuple[str, str]:
     """How many samples of a case passed, as a section of its report."""
-    passed = sum(outcome.status is Status.PASSED for outcome in outcomes)
-    text = f"{passed} of {len(outcomes)} samples passed; min_case_rate is {case.mark.min_case_rate:g}"
-    return "promptopt samples", text
+    result = CaseResult(case.case, tuple(outcomes))
+    passed = sum(outcome.status is Status.PASSED for outcome in result.counted)
+    lost = f", {result.lost} not answered" if result.lost else ""
+    least = f"min_case_rate is {case.mark.min_case_rate:g}"
+    return "promptopt samples", f"{passed} of {len(result.counted)} samples passed{lost}; {least}"
 
 
 def _answer_sections(outcome: Outcome) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -11,18 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_promptopt.assertions.judge_criteria import JUDGE
-from pytest_promptopt.assertions.operand_capture import Operands, failure_of
-from pytest_promptopt.errors import ModelError, SettingsError
+from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.models.client import PaidCall
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.buffered_run import BufferedRun
 from pytest_promptopt.pytest_engine.collection import collect_prompt_cases, references
-from pytest_promptopt.pytest_engine.hook_inspection import failure_in_report
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
-from pytest_promptopt.pytest_engine.shared_fixture_output import SharedFixtureOutput
-from pytest_promptopt.pytest_engine.suspended_tests import ends_plainly, is_async, shown_suspension
 from pytest_promptopt.pytest_engine.suspending_engine import CaseRun, SuspendingEngine
-from pytest_promptopt.pytest_engine.threaded_bodies import end_of
 from pytest_promptopt.pytest_session import header
 from pytest_promptopt.pytest_session.case_reports import (
     CaseReports,
@@ -31,7 +25,9 @@ from pytest_promptopt.pytest_session.case_reports import (
     reported_sample,
 )
 from pytest_promptopt.pytest_session.interception_session import Interception
+from pytest_promptopt.pytest_session.known_files import files_left_out, files_of
 from pytest_promptopt.pytest_session.partial_runs import CAME_TO_ITS_END, count_cases, partial_prompts
+from pytest_promptopt.pytest_session.running_case import RunningCase
 from pytest_promptopt.pytest_session.session_calls import SessionCalls
 from pytest_promptopt.pytest_session.worker_partition import WorkerPartition
 from pytest_promptopt.records import Answer, Outcome, Request, Role
@@ -42,7 +38,6 @@ from pytest_promptopt.replay.prompt_calls import Prompt, Prompts
 from pytest_promptopt.results import RunResult
 from pytest_promptopt.settings import Settings
 from pytest_promptopt.suites.similar_check import comparing_with
-from pytest_promptopt.text import escape_controls
 from pytest_promptopt.thresholds import GateName, thresholds, thresholds_of
 
 if TYPE_CHECKING:
@@ -67,11 +62,12 @@ class CaseRunner:
         self._problems = collected.problems
         name_models(self.cases)
         self._take_in_references(settings)
-        self._marked = marked_thresholds(self.cases.values())
+        self.marked = marked_thresholds(self.cases.values())
         self._deselected = deselected
-        self._partial = self._find_partial()
-        rated = frozenset(prompt for prompt, name, _ in self._marked if name is GateName.PASS_RATE)
-        self._reports = CaseReports(settings, gated=rated, partial=self._partial.keys())
+        self.partial = self._find_partial()
+        self._files = None if session.testsfailed else files_of([*self.cases.values(), *self._left_out])
+        rated = frozenset(prompt for prompt, name, _ in self.marked if name is GateName.PASS_RATE)
+        self._reports = CaseReports(settings, gated=rated, partial=self.partial.keys())
         self.notes: list[str] = []
         files = {file.name: file for case in self.cases.values() for file in case.files.values()}
         for hint in (hint for file in files.values() for hint in file.hints):
@@ -83,7 +79,7 @@ class CaseRunner:
         self._divided = share.parts > 1
         concurrency = share.concurrency(settings.concurrency)
         self._server: WorkerServer | None = None
-        if settings.optimizing and hasattr(session.config, "workerinput"):
+        if settings.runs_ahead and hasattr(session.config, "workerinput"):
             from pytest_promptopt.pytest_session.worker_server import serve_controller
 
             self._server = serve_controller(session.config, concurrency)
@@ -111,6 +107,7 @@ class CaseRunner:
             blocking=option("setupshow", False) or option("trace", False),
             max_failures=1 if option("stepwise", False) else option("maxfail", 0),
         )
+        self.running = RunningCase(session, self.engine, self._reports, rootdir=str(settings.rootdir))
         self._interception = Interception(settings, self.calls.application, self.engine, files)
 
     def _take_in_references(self, settings: Settings) -> None:
@@ -124,7 +121,7 @@ class CaseRunner:
 
     def _find_partial(self) -> dict[str, str]:
         """Prompts whose gate is not decided, and why."""
-        if self.settings.gate_partial or not (self._marked or thresholds_of(self.settings)):
+        if self.settings.gate_partial or not (self.marked or thresholds_of(self.settings)):
             return {}
         return partial_prompts(self.session.config, self.cases.values(), self._left_out)
 
@@ -154,12 +151,15 @@ class CaseRunner:
 
     def problems(self) -> list[str]:
         """What is wrong with cases, a sentence each."""
-        found = list(map(str, self._problems.values()))
+        return list(map(str, self._problems.values()))
+
+    def refusal(self) -> str:
+        """What `check` raises, in words; empty when it raises nothing."""
         try:
             self.check()
         except SettingsError as error:
-            found.insert(0, str(error))
-        return found
+            return str(error)
+        return ""
 
     def check(self) -> None:
         """Raises `SettingsError`: marks differ, an untested judge would decide, or no case can migrate."""
@@ -169,7 +169,7 @@ class CaseRunner:
             from pytest_promptopt.pytest_session.baseline_session import earlier_texts
 
             self.earlier = earlier_texts(self.session.config, self.cases)
-        thresholds((), self._marked)
+        thresholds((), self.marked)
         if any(JUDGE in case.fixtures for case in self.cases.values()):
             self._judge.check(case for case in self.cases.values() if self._decides(case))
 
@@ -182,7 +182,8 @@ class CaseRunner:
         counted = [case for case in self.cases.values() if not case.case.reference]
         lines = header.counts(counted)
         if self.settings.optimizing:
-            lines += header.weaknesses(counted, self._left_out, alpha=self.settings.alpha)
+            files = files_left_out(self.session.config)
+            lines += header.weaknesses(counted, self._left_out, files, alpha=self.settings.alpha)
         return lines
 
     def prompt(self, item: pytest.Item) -> Prompt:
@@ -229,7 +230,7 @@ class CaseRunner:
         self._interception.begin()
         collected = not session.testsfailed or session.config.option.continue_on_collection_errors
         comparing = comparing_with(self._embedder)
-        with internals.compared_in_threads(self.pytest_assertrepr_compare), comparing:
+        with internals.compared_in_threads(self.running.pytest_assertrepr_compare), comparing:
             if self._server is not None:
                 self._server.serve(self, collected=collected)
             elif self.settings.optimizing and collected:
@@ -244,7 +245,7 @@ class CaseRunner:
     def _take_gate_samples(self) -> None:
         from pytest_promptopt.pytest_session.gate_samples import GateSamples
 
-        gates = GateSamples(self.cases, self._marked, self._partial.keys(), self.settings)
+        gates = GateSamples(self.cases, self.marked, self.partial.keys(), self.settings)
         gates.take(self.engine, partial(internals.write_line, self.session.config), self._note)
 
     def _run_optimization(self) -> None:
@@ -324,99 +325,6 @@ class CaseRunner:
             return error
         return None
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
-        """Take over what a body in a thread of its own has shown."""
-        run = self.engine.run
-        if run is None or run.body is None or run.case.item is not pyfuncitem:
-            return None
-        end_of(run.body)
-        return True
-
-    def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
-        run = own_run() or self.engine.run
-        if run is not None:
-            run.compared.append(Operands.here(op, left, right))
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        run = self.engine.run
-        if run is not None and isinstance(run.error, ModelError) and call.excinfo is not None:
-            self._reports.shorten(item.config, call.excinfo.value)
-        report = yield
-        if run is None or run.case.item is not item or not report.failed:
-            return report
-        if call.excinfo is not None and isinstance(call.excinfo.value, SettingsError):
-            run.error = run.error or call.excinfo.value  # a check that nobody can decide: no verdict
-        if run.failure is None and not run.missing:
-            if call.excinfo is None:
-                run.failure = failure_in_report(report, run.case.case.where)
-            else:
-                run.failure = failure_of(
-                    call.excinfo.value,
-                    run.compared,
-                    run.calls,
-                    rootdir=str(self.settings.rootdir),
-                    stated=run.case.expected,
-                    failing=(AssertionError, pytest.fail.Exception),
-                )
-        run.compared.clear()
-        # What a model wrote must not steer a terminal; apart from that the report is pytest's own.
-        terminal: pytest.TerminalReporter | None = item.config.pluginmanager.get_plugin("terminalreporter")
-        safe = partial(escape_controls, colored=terminal is not None and terminal.hasmarkup)
-        report.longrepr = internals.rewrite_failure(report.longrepr, safe)  # type: ignore[assignment]
-        return report
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_fixture_setup(
-        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
-    ) -> Generator[None, Any, Any]:
-        buffered = self.engine.buffered
-        if buffered is None or buffered.committed:
-            return (yield)
-        if fixturedef.scope == "function" and is_async(fixturedef.func):
-            private: Any = fixturedef
-            function, private.func = fixturedef.func, ends_plainly(fixturedef.func)
-            try:
-                return (yield)
-            finally:
-                private.func = function
-        if fixturedef.scope != "function":
-            waits = self.engine.run.waiting() if self.engine.run is not None else nullcontext()
-            shared_output = self.engine.shared_output.setdefault(
-                buffered.item, SharedFixtureOutput(self.session.config)
-            )
-            with shared_output.collect(), buffered.before.suite_properties_stay(), waits:
-                return (yield)
-        with shown_suspension(self.engine.run, fixturedef, request):
-            result = yield
-        if fixturedef.argname == "tmp_path":
-            buffered.owns_directory(result)
-        return result
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        run, buffered = self.engine.run, self.engine.buffered
-        if run is not None and buffered is not None and buffered.item is item:
-            if isinstance(item, pytest.Function) and is_async(item.obj):
-                item.obj = ends_plainly(item.obj)
-            if buffered.decided:
-                # Another plugin runs the item again: the same answer could only have the same end.
-                run.close()
-                sample = run.sample + run.case.case.samples
-                self.engine.run = self.engine.open_run(run.case, run.overlay, sample=sample)
-                buffered.start_again()
-        if item in self.engine.shared_output:
-            self.engine.shared_output[item].repeat()
-
-    def pytest_enter_pdb(self) -> None:
-        """Whoever opens a debugger wants to see what was printed, and wants this run to be the real one."""
-        buffered = self.engine.buffered
-        if buffered is not None and buffered.reportable() and not buffered.committed:
-            buffered.commit()
-
     def pytest_keyboard_interrupt(self) -> None:
         """No further call, whoever was interrupted."""
         self.client.cancel()
@@ -444,7 +352,8 @@ class CaseRunner:
             "notes": list(self.notes),
             "use": self.engine.use.to_json(),
             "paid": self.calls.paid.to_json(),
-            "partial": self._partial,
+            "partial": self.partial,
             "cases": dict(count_cases(self.cases.values())),
             "deselected": len(self._deselected),
+            "files": self._files,
         }

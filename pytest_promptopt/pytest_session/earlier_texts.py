@@ -24,9 +24,15 @@ class EarlierTexts:
         self._cases = cases
         self._now = {file.name: file for case in cases.values() for file in case.files.values()}
         self._ref = files.ref
-        found = {file.name: _as_it_was(file, files) for file in self._now.values()}
-        read = {name: file for name, file in found.items() if file is not None}
-        self._new = sorted(found.keys() - read.keys())
+        #: Prompt -> why there is nothing to compare it with.
+        self._new: dict[str, str] = {}
+        read: dict[str, PromptFile] = {}
+        for name, file in self._now.items():
+            found = _as_it_was(file, files)
+            if isinstance(found, str):
+                self._new[name] = found
+            else:
+                read[name] = found
         self._before = {
             name: file for name, file in read.items() if file.fingerprint != self._now[name].fingerprint
         }
@@ -36,8 +42,8 @@ class EarlierTexts:
 
     def answer(self, engine: CaseEngine[Any], note: Callable[[str], None]) -> None:
         """Run the cases of all texts that have changed since, silently, with the texts as they were."""
-        for name in self._new:
-            note(f"{name} is new: it is not in git:{self._ref}, so there is nothing to compare it with")
+        for name, why in sorted(self._new.items()):
+            note(f"{name} is new: {why}, so there is nothing to compare it with")
         for name, (was, is_) in self.models.items():
             if was != is_:
                 note(
@@ -63,11 +69,15 @@ class EarlierTexts:
                 self.results[prompt] = (*self.results.get(prompt, ()), result)
 
 
-def _as_it_was(file: PromptFile, files: EarlierFiles) -> PromptFile | None:
+def _as_it_was(file: PromptFile, files: EarlierFiles) -> PromptFile | str:
+    """The prompt at the commit, or why there is none. Raises `SettingsError` for a file that is none."""
     content = files.read(file.path)
     if content is None:
-        return None
+        return f"it is not in git:{files.ref}"
     try:
         return file.read_again(before=content)
     except PromptFileError as error:
-        raise SettingsError(f"git:{files.ref}: {error}") from None
+        if file.name == file.file_name:
+            raise SettingsError(f"git:{files.ref}: {error}") from None
+        # A constant or a key may be new in a file that is not.
+        return f"git:{files.ref} has none that can be read ({error})"

@@ -12,7 +12,6 @@ from pytest_promptopt.gate import check_prompts
 from pytest_promptopt.gate_rule import GateRule, GateVerdict, look_sizes
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.prompt_check import PromptCheck
-from pytest_promptopt.pytest_engine.prompt_case import PromptCase
 from pytest_promptopt.records import CaseResult
 from pytest_promptopt.replay.case_table import CaseTable
 from pytest_promptopt.settings import Settings
@@ -25,7 +24,7 @@ class GateSamples:
 
     def __init__(
         self,
-        cases: CaseTable[Any, PromptCase],
+        cases: CaseTable[Any, Any],
         marked: Sequence[Marked],
         partial: Set[str],
         settings: Settings,

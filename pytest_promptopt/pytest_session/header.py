@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
+from pytest_promptopt.pytest_session.known_files import in_words
 from pytest_promptopt.records import Split
 from pytest_promptopt.statistics import small_split
 from pytest_promptopt.text import plural, quote
@@ -29,9 +30,16 @@ def counts(cases: Collection[PromptCase]) -> list[str]:
 
 
 def weaknesses(
-    cases: Collection[PromptCase], deselected: Collection[PromptCase], *, alpha: float
+    cases: Collection[PromptCase],
+    deselected: Collection[PromptCase],
+    files: Mapping[str, Sequence[str]],
+    *,
+    alpha: float,
 ) -> list[str]:
-    """A small held-out split, cases that the command line left out, and a stage that may be a judge."""
+    """A small held-out split, cases that the command line left out, and a stage that may be a judge.
+
+    :param files: those that are known to have cases of a prompt, and are not run.
+    """
     lines = []
     cases, deselected = _distinct(cases), _distinct(deselected)
     heldout = sum(case.case.split is Split.HELDOUT for case in cases)
@@ -47,6 +55,9 @@ def weaknesses(
     left_out = Counter(prompt for case in deselected for prompt in case.case.prompts)
     for prompt, count in left_out.items():
         lines.append(f"promptopt: {plural(count, 'case')} of {prompt} deselected; they cannot guard it")
+    for prompt in sorted(files.keys() & {prompt for case in cases for prompt in case.case.prompts}):
+        found = in_words(files[prompt])
+        lines.append(f"promptopt: cases of {prompt} in {found} are not run; they cannot guard it")
     return [*lines, *_possible_judges(cases)]
 
 

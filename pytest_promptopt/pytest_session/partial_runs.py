@@ -9,6 +9,7 @@ import pytest
 
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
+from pytest_promptopt.pytest_session.known_files import files_left_out, in_words
 from pytest_promptopt.text import plural
 
 #: The exit status of a session that nothing has broken off.
@@ -24,14 +25,21 @@ def partial_prompts(
 
     :param left_out: of those that were collected.
     """
+    run = list(run)
     counted, lacking = count_cases(run), count_cases(left_out)
     if choice := _named(config) or (_FAILED_LAST if internals.left_out_by_lf(config) else ""):
         return dict.fromkeys(counted, choice)
-    return {
+    shares = {
         prompt: share_in_words(counted[prompt], counted[prompt] + lacking[prompt])
         for prompt in counted
         if lacking[prompt]
     }
+    elsewhere = {
+        prompt: f"its cases in {in_words(files)} were not run"
+        for prompt, files in files_left_out(config).items()
+        if prompt in counted
+    }
+    return {**elsewhere, **shares}
 
 
 def share_in_words(run: int, whole: int) -> str:

@@ -8,24 +8,46 @@ from pathlib import Path
 
 import pytest
 
+from pytest_promptopt.pytest_engine.tolerated_failures import Fault
 from pytest_promptopt.reports.session_report import SessionReport
+from pytest_promptopt.text import shown_path
 
 #: Plugins that annotate failing tests themselves.
 ANNOTATING = ("pytest_github_actions_annotate_failures", "pytest_github_actions_annotate_failures.plugin")
 
 
-def write_reports(report: SessionReport) -> Iterator[str]:
-    """Write each report that the settings ask for, and the summary of a job; yields what went wrong."""
-    from pytest_promptopt.reports import github_actions
+def write_reports(report: SessionReport) -> tuple[list[Fault], list[str]]:
+    """Write each report that the settings ask for, and the summary of a job, whatever becomes of the others.
+
+    :return: those that were not written, and what else the user should know, in sentences.
+    """
+    faults = list(_write_files(report))
+    told: list[str] = []
+    if report.settings.pr_body is not None:
+        _write_pr_body(report.settings.pr_body, report, faults, told)
+    told += _write_job_summary(report)
+    return faults, told
+
+
+def _write_files(report: SessionReport) -> Iterator[Fault]:
     from pytest_promptopt.reports.report_files import write_report
 
     for path in report.settings.reports:
         try:
             write_report(path, report)
         except OSError as error:
-            yield f"--promptopt-report: {path} was not written: {error}"
-    if report.settings.pr_body is not None:
-        yield from _write_pr_body(report.settings.pr_body, report)
+            yield _unwritten("--promptopt-report", path, report, error)
+
+
+def _unwritten(option: str, path: Path, report: SessionReport, error: OSError) -> Fault:
+    shown = shown_path(path, report.settings.rootdir)
+    return shown, "write", f"{option}: {shown} was not written: {error}"
+
+
+def _write_job_summary(report: SessionReport) -> Iterator[str]:
+    """Nobody has asked for it, so the session does not fail without it."""
+    from pytest_promptopt.reports import github_actions
+
     summary = github_actions.summary_file(os.environ)
     if summary is not None and (report.checks or report.run is not None):
         try:
@@ -34,14 +56,14 @@ def write_reports(report: SessionReport) -> Iterator[str]:
             yield f"GITHUB_STEP_SUMMARY: {summary} was not written: {error}"
 
 
-def _write_pr_body(path: Path, report: SessionReport) -> Iterator[str]:
+def _write_pr_body(path: Path, report: SessionReport, faults: list[Fault], told: list[str]) -> None:
     from pytest_promptopt.reports.pull_request_body import write_pull_request_body
 
     try:
         if not write_pull_request_body(path, report):
-            yield f"--promptopt-pr-body: {path} is empty, since no prompt file was written"
+            told.append(f"--promptopt-pr-body: {path} is empty, since no prompt file was written")
     except OSError as error:
-        yield f"--promptopt-pr-body: {path} was not written: {error}"
+        faults.append(_unwritten("--promptopt-pr-body", path, report, error))
 
 
 def annotation_lines(config: pytest.Config, report: SessionReport, failed: Set[str]) -> list[str]:

@@ -21,6 +21,7 @@ from pytest_promptopt.pytest_engine.tolerated_failures import OWN, Fault, is_tol
 from pytest_promptopt.pytest_session import report_payload
 from pytest_promptopt.pytest_session.baseline_session import baseline_of
 from pytest_promptopt.pytest_session.hook_calls import HookError, categorize
+from pytest_promptopt.pytest_session.known_files import remember_files
 from pytest_promptopt.pytest_session.paid_calls import PaidCalls
 from pytest_promptopt.pytest_session.partial_runs import CAME_TO_ITS_END, share_in_words
 from pytest_promptopt.records import Status
@@ -53,6 +54,8 @@ class Summary:
         self._partial: dict[str, str] = {}
         #: Prompt -> how many cases the session was to run.
         self._planned: dict[str, int] = {}
+        #: Prompt -> the files that its cases are in; None where not all could be collected.
+        self._files: dict[str, list[str]] | None = None
         #: How many cases a model costs that cannot be asked: no key, no credit, a refused parameter.
         self._lost: Counter[str] = Counter()
         #: The cases that fail the session; what a gate decides on is not there.
@@ -91,6 +94,7 @@ class Summary:
         self.note(told["notes"])
         self._partial.update(told["partial"])
         self._planned.update(told["cases"])
+        self._files = told["files"] or self._files
         self._use.add(told["use"])
         self._paid.add_told(told["paid"])
         if self._baseline is not None:
@@ -110,6 +114,8 @@ class Summary:
 
     def finish(self, session: pytest.Session) -> None:
         """Decide the gate and the exit status, and write the reports."""
+        if self._files is not None:
+            remember_files(self._config, self._files)
         self.note(self._use.sentences())
         self.note(f"{plural(n, 'case')} not answered: {reason}" for reason, n in self._lost.items())
         try:
@@ -136,10 +142,10 @@ class Summary:
         if self._baseline is not None:
             self.note(self._baseline.save(session))
             faults += self._baseline.unsaved
+        faults += self._write_reports()
         if session.exitstatus == pytest.ExitCode.OK and (faults or not all_gates_hold(self._checks)):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         tell_junit(self._config, self._checks, faults)
-        self._write_reports()
 
     def _faults_of_run(self) -> Iterator[Fault]:
         """What went wrong in an optimization."""
@@ -213,12 +219,16 @@ class Summary:
             compared_with="" if baseline is None else baseline.compared_with,
         )
 
-    def _write_reports(self) -> None:
+    def _write_reports(self) -> list[Fault]:
+        """Returns those that could not be written."""
         wanted = self._settings.reports or self._settings.pr_body
         if wanted or os.environ.get("GITHUB_STEP_SUMMARY"):
             from pytest_promptopt.pytest_session.session_reports import write_reports
 
-            self._notes += write_reports(self._report())
+            faults, told = write_reports(self._report())
+            self._notes += [*(problem for _, _, problem in faults), *told]
+            return faults
+        return []
 
     def show(self, reporter: pytest.TerminalReporter) -> None:
         """Print the sections, each only if it has something to say."""

@@ -1,4 +1,4 @@
-"""xdist's workers while the controller optimizes: who is ready, who does what, who has died."""
+"""xdist's workers while the controller has them run cases: who is ready, who does what, who has died."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Worker:
     :param takes_part: whether it has the cases that the others have; None until it has said so.
     :param ended: when its channel was closed; None while it is open.
     :param task: what it is doing; None when it waits. `number` is that of its last one.
-    :param texts: the prompt files that it was told of, by name.
+    :param texts: the prompts that it was told of, by name; `samples` of cases, by id.
     :param busy: seconds for one case in which it did not wait for calls; None before its first task.
     """
 
@@ -43,6 +43,7 @@ class Worker:
     task: Task | None = None
     number: int = -1
     texts: dict[str, str] = field(default_factory=dict)
+    samples: dict[str, int] = field(default_factory=dict)
     busy: float | None = None
 
 
@@ -62,12 +63,15 @@ class Task:
 class WorkState:
     """What workers do their tasks with.
 
-    :param texts: what is in the prompt files as far as cases are concerned, by name; bytes as Latin-1.
+    :param texts: by the name of a prompt what is in its file as far as its cases are concerned; bytes as
+        Latin-1. Several prompts of one file may be as they were at different times.
     :param ledger: the file of the account for calls that they have to make themselves; None for none.
+    :param samples: how many of them each case has, by id.
     """
 
     texts: Mapping[str, str]
     ledger: str | None
+    samples: Mapping[str, int]
 
 
 class Tasks(Protocol):
@@ -92,11 +96,18 @@ class WorkerPool:
     """All workers of the session. What it does it does in the main thread, but for hearing.
 
     :param state: what the next tasks are to be done with.
+    :param no_worker_left: what to say when all have died.
     """
 
     def __init__(
-        self, service: AnswerService, session: Callable[[], XdistSession], state: Callable[[], WorkState]
+        self,
+        service: AnswerService,
+        session: Callable[[], XdistSession],
+        state: Callable[[], WorkState],
+        *,
+        no_worker_left: str,
     ) -> None:
+        self._no_worker_left = no_worker_left
         self._service = service
         self._open_session = session
         self._state = state
@@ -171,10 +182,7 @@ class WorkerPool:
                     self._stop_all()
             progress()
             if stop is None and not self._coming():
-                stop = StopRun(
-                    HaltReason.WORKERS,
-                    "continue with --optimize-resume; xdist starts no other one (--max-worker-restart)",
-                )
+                stop = StopRun(HaltReason.WORKERS, self._no_worker_left)
         if stop is not None:
             raise stop
 
@@ -224,7 +232,10 @@ class WorkerPool:
             texts = {name: text for name, text in state.texts.items() if worker.texts.get(name) != text}
             worker.task, worker.number = task, next(self._numbers)
             worker.texts.update(texts)
-            data = {**task.data, "texts": texts, "ledger": state.ledger}
+            known = worker.samples
+            samples = {case: count for case, count in state.samples.items() if known.get(case) != count}
+            known.update(samples)
+            data = {**task.data, "texts": texts, "ledger": state.ledger, "samples": samples}
             worker.connection.send(task.kind, task=worker.number, **data)
 
     def _note(self, worker: Worker, kind: str, data: dict[str, Any], tasks: Tasks) -> Exception | None:

@@ -1,4 +1,4 @@
-"""A worker's side of `--optimize` under xdist: it runs cases for the controller until the run is over."""
+"""A worker's side of what comes before xdist's own loop: it runs cases for the controller until then."""
 
 from __future__ import annotations
 
@@ -86,6 +86,7 @@ class WorkerServer:
             task = data.pop("task")
             self._take_texts(runner, data.pop("texts"))
             runner.calls.share_ledger(data.pop("ledger"))
+            runner.cases.give_samples(data.pop("samples"))
             began, waited = time.monotonic(), self.client.waited
             try:
                 reply = commands[kind](runner, task, **data)
@@ -105,7 +106,10 @@ class WorkerServer:
             "code": [as_seen_from(root, path) for path in imported_code(root, plugins)],
             "conftests": [as_seen_from(root, path) for path in paths if path.endswith("conftest.py")],
             "header": runner.header(),
+            "refusal": runner.refusal(),
             "problems": runner.problems(),
+            "marked": [[prompt, name, asked.value, asked.where] for prompt, name, asked in runner.marked],
+            "partial": sorted(runner.partial),
         }
 
     def _probe(self, runner: CaseRunner, task: int, first: int, last: int) -> dict[str, Any]:
@@ -135,10 +139,10 @@ class WorkerServer:
         }
 
     def _take_texts(self, runner: CaseRunner, texts: Mapping[str, str]) -> None:
-        """Use these prompt files, as they are on the controller."""
-        for file_name, text in texts.items():
-            for prompt in runner.cases.prompts_in(file_name):
-                runner.cases.use_file(prompt.read_again(before=text.encode("latin-1")))
+        """Use these prompts, as they are on the controller."""
+        files = {file.name: file for case in runner.cases.values() for file in case.files.values()}
+        for name, text in texts.items():
+            runner.cases.use_file(files[name].read_again(before=text.encode("latin-1")))
 
     def _release(
         self,
@@ -146,9 +150,11 @@ class WorkerServer:
         texts: Mapping[str, str] = MappingProxyType({}),
         ledger: str | None = None,
         splits: Mapping[str, str] = MappingProxyType({}),
+        samples: Mapping[str, int] = MappingProxyType({}),
         left_out: Collection[str] = (),
     ) -> None:
         self._take_texts(runner, texts)
         runner.calls.share_ledger(ledger)
         runner.cases.give_splits({id: Split(split) for id, split in splits.items()})
+        runner.cases.give_samples(samples)
         runner.leave_out(left_out)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,6 +107,16 @@ def lend(settings: Settings, session: str) -> Path | None:
             "without a ceiling"
         ) from None
     return folder
+
+
+def keep_in_lent(ledger: Ledger, worker_input: Mapping[str, Any]) -> str:
+    """Have the controller's account be that of the workers, if one was lent to them.
+
+    :return: what the user should know, in a sentence; empty for nothing.
+    """
+    folder = worker_input.get(KEY)
+    path = None if folder is None else _ledger_in(Path(folder))
+    return ledger.move(path) if path is not None and path.exists() else ""
 
 
 def take_away(folder: Path) -> None:

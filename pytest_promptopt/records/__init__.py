@@ -274,6 +274,11 @@ class CaseResult:
         return not self.counted and any(o.status is Status.ERRORED for o in self.outcomes)
 
     @property
+    def lost(self) -> int:
+        """How many samples have no answer where others have one; these are its rate."""
+        return sum(o.status is Status.ERRORED for o in self.outcomes) if self.counted else 0
+
+    @property
     def failing(self) -> Outcome | None:
         """The first failed outcome, for feedback."""
         return next((o for o in self.outcomes if o.status is Status.FAILED), None)

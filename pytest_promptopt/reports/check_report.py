@@ -301,6 +301,8 @@ def _gate_line(check: PromptCheck, least: float, name: str) -> Line:
         if counted and abs(check.rate - (counted - check.failing) / counted) > EPSILON:
             passing += ", weights count" if check.weighted else ", partial credit counts"
     errored = f", {check.errored} errored" if check.errored else ""
+    if lost := sum(result.lost for result in check.results):
+        errored += f", {plural(lost, 'sample')} not answered"
     where = f"; {printable(check.where)}" if check.where else ""
     text = f"gate: {name} {measured}: {_said(decision, held)} ({passing}{errored}{where})"
     return Line(text, GOOD if held else {**BOLD, **BAD})

@@ -68,7 +68,7 @@ def case_rows(report: SessionReport, models: Table, categories: Table, *, width:
                     result.status,
                     _rounded(result.rate),
                     sum(outcome.status is Status.PASSED for outcome in result.counted),
-                    len(result.outcomes),
+                    len(result.counted),
                     int(bool(flaky_cases([result]))),
                     categories.place(None if case is None else case.category),
                     *_took(result),
@@ -99,7 +99,7 @@ def _took(result: CaseResult) -> tuple[float | None, float | None]:
 
 def _seen(result: CaseResult, prompt: str, case: FailedCase | None) -> tuple[str, str, str]:
     """Input, expected and got of the run that the list shows."""
-    outcome = result.failing or next(iter(result.outcomes), None)
+    outcome = result.failing or next(iter(result.counted or result.outcomes), None)
     if outcome is None:
         return "", "", ""
     call = next((call for call in outcome.calls if call.prompt == prompt), None)

@@ -41,8 +41,8 @@ besides, the ``requests`` sent for these, repeated ones too, their ``input_token
   prompt), ``flaky`` (whether it both passed and failed);
   ``category``, ``expected``, ``actual``, ``message`` of its first failed sample (``expected`` is null also
   when the test states a constraint: see ``message``); ``error`` of its first sample whose model call failed;
-  ``verdicts`` of judges on its first sample: ``criterion``, ``score``, ``issues``, ``strengths``,
-  ``suggestions`` (``text``, ``category``, ``impact``), ``reasons``, ``threshold``, ``model``
+  ``verdicts`` of judges on its first sample that has an answer: ``criterion``, ``score``, ``issues``,
+  ``strengths``, ``suggestions`` (``text``, ``category``, ``impact``), ``reasons``, ``threshold``, ``model``
 
 ``models``, one object per prompt, or pipeline, whose cases ran with several models:
 
@@ -271,6 +271,7 @@ def _comparison(comparison: ModelComparison) -> dict[str, Any]:
 
 def _result(result: CaseResult, prompt: str, failed: FailedCase | None) -> dict[str, Any]:
     failure = None if result.failing is None else result.failing.failure
+    shown = result.counted or result.outcomes
     return {
         "id": result.case.id,
         "case": result.case.pair or result.case.id,
@@ -287,7 +288,7 @@ def _result(result: CaseResult, prompt: str, failed: FailedCase | None) -> dict[
         "actual": failure and failure.actual,
         "message": failure and failure.message,
         "error": next((o.error for o in result.outcomes if o.error), None),
-        "verdicts": [verdict.to_json() for outcome in result.outcomes[:1] for verdict in outcome.verdicts],
+        "verdicts": [verdict.to_json() for outcome in shown[:1] for verdict in outcome.verdicts],
     }
 
 

@@ -79,6 +79,7 @@ def _case(result: CaseResult, check: PromptCheck, report: SessionReport) -> Elem
         "promptopt.model": result.case.model_of(check.prompt),
         "promptopt.rate": "" if result.rate is None else f"{result.rate:.6g}",
         "promptopt.samples": str(len(result.outcomes)),
+        "promptopt.unanswered": str(result.lost or ""),
         "promptopt.cost": f"{sum(costs):.6g}" if costs and len(costs) == len(calls) else "",
         "promptopt.category": "" if failed is None else failed.category,
         "promptopt.tolerated": tolerated,

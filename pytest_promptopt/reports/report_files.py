@@ -20,8 +20,6 @@ def check_report_path(text: str, *, name: str = "--promptopt-report") -> Path:
     if path.suffix.lower() not in ENDINGS:
         accepted = ", ".join(f"{ending} ({use})" for ending, use in ENDINGS.items())
         raise SettingsError(f"{name}: {text!r} is not the path of a report; accepted endings: {accepted}")
-    if path.is_dir():
-        raise SettingsError(f"{name}: {text!r} is a folder, not the path of a report")
     return path
 
 

@@ -491,10 +491,10 @@ class TestCommit:
         git(project.path, "add", ".")
         git(project.path, "commit", "-qm", "one")
 
-    def test_the_old_text_is_answered_now(self, project: Project) -> None:
+    def test_the_old_text_is_answered_now(self, project: Project, workers: int) -> None:
         make_worse(project, "abcde")
         args = ("--promptopt-compare=git:HEAD", "--promptopt-fail-on=significant")
-        result = project.run(*args, "--promptopt-min-pass-rate=1%")
+        result = project.run(*args, "--promptopt-min-pass-rate=1%", workers=workers)
         assert result.ret == FAILED
         assert len(project.asked()) == 16
         result.stdout.fnmatch_lines(
@@ -508,7 +508,7 @@ class TestCommit:
             ]
         )
         assert (project.path / "prompts/repeat.md").read_text().startswith("Please")
-        again = project.run(*args, "--promptopt-min-pass-rate=1%")
+        again = project.run(*args, "--promptopt-min-pass-rate=1%", workers=workers)
         assert len(project.asked()) == 16
         assert verdicts(again) == verdicts(result)
 
@@ -518,9 +518,9 @@ class TestCommit:
         assert len(project.asked()) == 8
         assert "(8 cases, the same text)" in result.stdout.str()
 
-    def test_parameters_are_those_of_the_commit(self, project: Project) -> None:
+    def test_parameters_are_those_of_the_commit(self, project: Project, workers: int) -> None:
         project.write("prompts/repeat.md", "---\ntemperature: 0.5\n---\nRepeat: {{ word }}\n")
-        project.run("--promptopt-compare=git:HEAD")
+        project.run("--promptopt-compare=git:HEAD", workers=workers)
         assert [dict(each["parameters"]) for each in project.asked()] == [{}] * 8 + [{"temperature": 0.5}] * 8
 
     def test_a_run_of_a_part_asks_the_old_text_about_this_part(self, project: Project) -> None:
@@ -565,10 +565,74 @@ class TestCommit:
         assert result.ret == USAGE
         result.stderr.fnmatch_lines(["*git:HEAD: *not a git repository*"])
 
-    def test_workers_are_refused(self, project: Project) -> None:
+    def test_with_workers_a_bad_text_of_the_commit_is_said_before_the_first_call(
+        self, project: Project
+    ) -> None:
+        project.write("prompts/repeat.md", "---\nmodel: [\n---\nRepeat: {{ word }}\n")
+        git(project.path, "commit", "-qam", "bad")
+        project.write("prompts/repeat.md", "Repeat: {{ word }}\n")
         result = project.run("--promptopt-compare=git:HEAD", workers=2)
         assert result.ret == USAGE
-        result.stderr.fnmatch_lines(["*runs the cases with both texts in one process; leave -n out*"])
+        result.stderr.fnmatch_lines(["*git:HEAD: prompts/repeat.md:*"])
+        assert project.asked() == []
+
+    def test_workers_without_a_case_have_nothing_to_compare(self, project: Project) -> None:
+        args = ("--promptopt-compare=git:HEAD", "--promptopt-save-baseline")
+        project.tests("def test_plain(): pass")
+        assert project.run(*args, workers=2).ret == OK
+        project.tests("import gone")
+        assert project.run(*args, workers=2).ret == FAILED
+        assert not (project.path / FILE).exists()
+
+    def test_of_two_prompts_in_a_file_each_is_answered_as_it_was(
+        self, project: Project, workers: int
+    ) -> None:
+        """The one that has not changed is in no other text either."""
+        constants = 'ONE = "{} word: {{{{ word }}}}"\nTWO = "Repeat: {{{{ word }}}}"\n'
+        project.write("shop.py", constants.format("A"))
+        project.tests(
+            "".join(
+                WORDS.format(words='"a"')
+                .replace("prompts/repeat.md", f"shop.py::{name}")
+                .replace("test_word", f"test_{name}")
+                for name in ("ONE", "TWO")
+            )
+        )
+        git(project.path, "add", ".")
+        git(project.path, "commit", "-qm", "two")
+        project.write("shop.py", constants.format("Please"))
+        result = project.run("--promptopt-compare=git:HEAD", workers=workers)
+        assert result.ret == OK
+        assert sorted(each["messages"][0][1] for each in project.asked()) == [
+            "A word: a",
+            "Please word: a",
+            "Repeat: a",
+        ]
+
+    def test_a_constant_that_is_new_in_a_file_is_compared_with_nothing(
+        self, project: Project, workers: int
+    ) -> None:
+        project.write("shop.py", 'ONE = "A word: {{ word }}"\n')
+        git(project.path, "add", ".")
+        git(project.path, "commit", "-qm", "one of two")
+        project.write("shop.py", 'TWO = "Repeat: {{ word }}"\nONE = "Please word: {{ word }}"\n')
+        for name in ("ONE", "TWO"):
+            source = WORDS.format(words='"a"').replace("prompts/repeat.md", f"shop.py::{name}")
+            project.tests(source, name=f"test_{name}.py")
+        result = project.run("--promptopt-compare=git:HEAD", "--promptopt-fail-on=any", workers=workers)
+        assert result.ret == OK
+        said = "promptopt: shop.py::TWO is new: git:HEAD has none that can be read (shop.py: there is no *"
+        result.stdout.fnmatch_lines([said])
+        asked = [each["messages"][0][1] for each in project.asked()]
+        assert [text for text in sorted(asked) if " word: " in text] == ["A word: a", "Please word: a"]
+
+    def test_gates_of_the_text_of_now_may_have_more_samples(self, project: Project, workers: int) -> None:
+        """Of what is compared both texts have as many."""
+        make_worse(project, "ab")
+        gate = ("--promptopt-gate=interval", "--promptopt-min-pass-rate=60%", "--promptopt-gate-samples=3")
+        project.run("--promptopt-compare=git:HEAD", *gate, "--promptopt-report=r.json", workers=workers)
+        texts = [each["messages"][0][1].startswith("Please") for each in project.asked()]
+        assert (texts.count(True), texts.count(False)) == (16, 16)
 
     def test_collecting_asks_nothing(self, project: Project) -> None:
         make_worse(project, "b")
@@ -577,8 +641,8 @@ class TestCommit:
         assert project.asked() == []
 
 
-@pytest.mark.parametrize("name", ["anthropic", "constant"])
-def test_an_application_answers_the_old_text_as_well(shop: Shop, name: str) -> None:
+@pytest.mark.parametrize(("name", "spread"), [("anthropic", "-n0"), ("constant", "-n0"), ("constant", "-n2")])
+def test_an_application_answers_the_old_text_as_well(shop: Shop, name: str, spread: str) -> None:
     """It has read its prompt when it was imported, and makes its calls itself."""
     tests = SORTING.format(train=TRAIN, validation=VALIDATION, heldout=VALIDATION[:1])
     prompt = "prompts/sort.md" if name == "anthropic" else "application.py::Triage.PROMPT"
@@ -591,7 +655,7 @@ def test_an_application_answers_the_old_text_as_well(shop: Shop, name: str) -> N
     shop.write(
         path, shop.read(path).replace("pin_blocked.", "pin_blocked.\n\nAnswer with the label only.", 1)
     )
-    result = shop.run("--promptopt-compare=git:HEAD", "--tb=short")
+    result = shop.run("--promptopt-compare=git:HEAD", "--tb=short", spread)
     result.assert_outcomes(passed=7)
     [said] = verdicts(result)
     assert f"compare: {prompt} with " in said

@@ -59,7 +59,8 @@ def commands() -> dict[str, str]:
                         found[f"{path.stem}: {name} {number}"] = line
     for name, job in read(RECIPES / ".gitlab-ci.yml").items():
         for line in job.get("script", ()):
-            found[f"gitlab: {name}"] = line
+            if line.startswith("pytest"):
+                found[f"gitlab: {name}"] = line
     (repository,) = read(RECIPES / ".pre-commit-config.yaml")["repos"]
     found["pre-commit"] = repository["hooks"][0]["entry"]
     return found

@@ -62,6 +62,8 @@ def test_{name}(prompt, word{uses}):
 """
 
 
+HEADER = "import pytest\n"
+
 #: Four of five cases pass: 80 %.
 FOUR_OF_FIVE = cases("a", "b", "c", "d", "wrong")
 HOLDS, MISSES = "--promptopt-min-pass-rate=80%", "--promptopt-min-pass-rate=81%"
@@ -87,6 +89,17 @@ LATE = (
 def said(request):
     word = request.messages[-1].content.rpartition(": ")[2]
     return word[0] if word == "late" and request.sample else word
+"""
+)
+
+#: Of three samples of a case that fails the last two pass.
+LUCKY = (
+    CONFTEST
+    + """
+old = said
+def said(request):
+    answer = old(request)
+    return answer[:1] if request.sample % 3 else answer
 """
 )
 
@@ -158,9 +171,16 @@ def test_calm(prompt):
     ),
     Situation(
         "a report cannot be written",
-        OK,
+        USAGE,
         ALL_PASS,
         ["--promptopt-report=test_it.py/r.json"],
+        "ERROR: --promptopt-report: test_it.py/r.json cannot be written: *",
+    ),
+    Situation(
+        "a report is lost at the end",
+        FAILED,
+        ALL_PASS + "\ndef test_plain(pytestconfig):\n    (pytestconfig.rootpath / 'r.json').mkdir()\n",
+        ["--promptopt-report=r.json"],
         "*r.json was not written*",
     ),
 ]
@@ -396,10 +416,7 @@ BY_INTERVAL = [
         TWENTY,
         [INTERVAL, "--promptopt-min-pass-rate=62%", "--promptopt-gate-samples=8"],
         GATE_HOLDS,
-        files={
-            "conftest.py": CONFTEST + "\nold = said\ndef said(request):\n    answer = old(request)\n"
-            "    return answer[:1] if request.sample % 3 else answer\n"
-        },
+        files={"conftest.py": LUCKY},
     ),
     Situation(
         "held-out cases alone decide, and they pass",
@@ -605,6 +622,50 @@ PARTS = [
     ),
     Situation("a path names the whole file", OK, FOUR_OF_FIVE, [HOLDS, "test_it.py"], GATE_HOLDS),
     Situation(
+        "a path names one of two files with cases, which pass",
+        OK,
+        ALL_PASS,
+        [HOLDS, "test_it.py"],
+        "promptopt: gate of prompts/repeat.md not decided: its cases in test_b.py were not run; *",
+        files={"test_b.py": HEADER + cases("wrong")},
+        before=[["-q"]],
+    ),
+    Situation(
+        "a path names one of two files with cases, of which one fails",
+        FAILED,
+        FOUR_OF_FIVE,
+        [HOLDS, "test_it.py"],
+        NOT_DECIDED,
+        files={"test_b.py": HEADER + ALL_PASS},
+        before=[["-q"]],
+    ),
+    Situation(
+        "a path names one of two files with cases, which decide",
+        OK,
+        FOUR_OF_FIVE,
+        [HOLDS, "test_it.py", PARTIAL],
+        GATE_HOLDS,
+        files={"test_b.py": HEADER + ALL_PASS},
+        before=[["-q"]],
+    ),
+    Situation(
+        "a path names one of two files with cases, and no run has seen the other",
+        OK,
+        FOUR_OF_FIVE,
+        [HOLDS, "test_it.py"],
+        GATE_HOLDS,
+        files={"test_b.py": HEADER + cases("wrong")},
+    ),
+    Situation(
+        "--ignore leaves out the file with the case that fails",
+        OK,
+        ALL_PASS,
+        [HOLDS, "--ignore=test_b.py"],
+        NOT_DECIDED,
+        files={"test_b.py": HEADER + cases("wrong")},
+        before=[["-q"]],
+    ),
+    Situation(
         "--lf runs what was tolerated", FAILED, FOUR_OF_FIVE, [HOLDS, "--lf"], NOT_DECIDED, before=[[HOLDS]]
     ),
     Situation(
@@ -640,6 +701,28 @@ SPREAD_OVER_WORKERS = [
         cases("a", "wrong", "boom") + cases("b", name="more", uses=", gone"),
         [HOLDS, *SPREAD],
         "gate: prompts/repeat.md 50.0% *: FAILED (1 of 2 cases passed, 2 errored*",
+    ),
+    Situation(
+        "xdist: more samples decide that the gate holds",
+        OK,
+        TWENTY,
+        [INTERVAL, "--promptopt-min-pass-rate=62%", "--promptopt-gate-samples=8", *SPREAD],
+        GATE_HOLDS,
+        files={"conftest.py": LUCKY},
+    ),
+    Situation(
+        "xdist: -k leaves cases out, so no gate has more samples",
+        OK,
+        TWENTY,
+        [INTERVAL, "--promptopt-min-pass-rate=99%", "--promptopt-gate-samples=8", "-k", "[a]", *SPREAD],
+        NOT_DECIDED,
+    ),
+    Situation(
+        "xdist: two marks ask for two rates, and a gate for more samples",
+        USAGE,
+        cases("a", mark=", min_pass_rate=0.5") + cases("b", mark=", min_pass_rate=0.6", name="two"),
+        [INTERVAL, "--promptopt-gate-samples=8", *SPREAD],
+        "*min_pass_rate*",
     ),
     Situation(
         "xdist: a worker dies in a test of no prompt",
@@ -700,6 +783,14 @@ REPEATED = [
         cases("a"),
         [HOLDS, "--promptopt-samples=3"],
         "promptopt: 1 sample of 1 case not answered, the others count: *",
+        files={"conftest.py": LOSES},
+    ),
+    Situation(
+        "one of three samples is lost, and a gate counts the others",
+        FAILED,
+        FOUR_OF_FIVE,
+        [MISSES, "--promptopt-samples=3"],
+        "gate: *: FAILED (4 of 5 cases passed, 5 samples not answered; *",
         files={"conftest.py": LOSES},
     ),
     Situation(
@@ -809,9 +900,16 @@ BASELINES = [
     Situation("a baseline is saved, and the gate holds", OK, FOUR_OF_FIVE, [*SAVE, HOLDS]),
     Situation(
         "a baseline cannot be saved",
-        FAILED,
+        USAGE,
         ALL_PASS,
         ["--promptopt-save-baseline=test_it.py/b.json"],
+        "ERROR: --promptopt-save-baseline: test_it.py/b.json cannot be written: *",
+    ),
+    Situation(
+        "a baseline is lost at the end",
+        FAILED,
+        ALL_PASS + "\ndef test_plain(pytestconfig):\n    (pytestconfig.rootpath / 'b.json').mkdir()\n",
+        ["--promptopt-save-baseline=b.json"],
         "*was not written*",
     ),
     Situation(
@@ -820,6 +918,14 @@ BASELINES = [
         ALL_PASS,
         [*COMPARE, "--promptopt-fail-on=any"],
         before=[SAVE],
+    ),
+    Situation(
+        "one of three samples is lost, and nothing is worse than the baseline",
+        OK,
+        ALL_PASS,
+        [*COMPARE, "--promptopt-fail-on=any", "--promptopt-samples=3"],
+        before=[SAVE],
+        files={"conftest.py": LOSES},
     ),
     Situation(
         "no case can be compared",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import xml.etree.ElementTree as ET
 from typing import Any
 
@@ -42,6 +44,68 @@ def case(project: Project, name: str) -> ET.Element:
 
 def counted(project: Project) -> tuple[str | None, ...]:
     return tuple(suite(project).get(name) for name in ("tests", "failures", "errors", "skipped"))
+
+
+#: The first of three samples is lost, and another answer is wrong for "b".
+LOSES = """
+def said(request):
+    word = request.messages[-1].content.rpartition(": ")[2]
+    if request.sample == 0:
+        raise ModelError(ErrorKind.BAD_REQUEST, "lost", model=request.model)
+    return "wrong" if word == "b" and request.sample == 2 else word
+"""
+
+
+def test_a_lost_sample_has_neither_passed_nor_failed(project: Project, workers: int) -> None:
+    """The others are the case, in the gate, in both reports of JUnit, in JSON and in a baseline."""
+    project.append("conftest.py", LOSES)
+    project.tests(
+        """
+        @pytest.mark.prompt("prompts/repeat.md")
+        @pytest.mark.parametrize("word", ["a", "b"])
+        def test_word(prompt, word):
+            assert prompt(word=word) == word
+        """
+    )
+    files = ("--junit-xml=junit.xml", "--promptopt-report=r.json", "--promptopt-report=p.xml")
+    kept = "--promptopt-save-baseline=b.json"
+    result = project.run(
+        "--promptopt-samples=3", "--promptopt-min-pass-rate=75%", kept, *files, workers=workers
+    )
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(
+        [
+            "gate: * 75.0% >= 75.0% required: holds (1 of 2 cases passed*, 2 samples not answered; *",
+            "promptopt: 2 samples of 2 cases not answered, the others count: lost",
+        ]
+    )
+    assert counted(project) == ("3", "0", "0", "0")
+    report = json.loads((project.path / "r.json").read_bytes())
+    found = {each["id"][-2]: each for each in report["prompts"][0]["results"]}
+    assert [found[name]["rate"] for name in "ab"] == [1.0, 0.5]
+    assert [(each["samples"], each["counted"]) for each in found.values()] == [(3, 2), (3, 2)]
+    cases = ET.parse(project.path / "p.xml").getroot().iter("testcase")
+    told = {
+        str(each.get("name"))[-2:]: {each.get("name"): each.get("value") for each in each.iter("property")}
+        for each in cases
+    }
+    assert [told[name]["promptopt.unanswered"] for name in ("a]", "b]")] == ["1", "1"]
+    baseline = (project.path / "b.json").read_text(encoding="utf-8")
+    assert sorted(re.findall(r'"scores": (\[.*?\])', baseline)) == ["[1.0, 0.0]", "[1.0, 1.0]"]
+
+
+def test_a_failing_case_says_how_many_of_its_samples_are_lost(project: Project) -> None:
+    project.append("conftest.py", LOSES)
+    project.tests(
+        """
+        @pytest.mark.prompt("prompts/repeat.md", samples=3)
+        def test_word(prompt):
+            assert prompt(word="b") == "b"
+        """
+    )
+    result = project.run()
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["1 of 2 samples passed, 1 not answered; min_case_rate is 1"])
 
 
 def test_where_the_gate_holds_there_is_no_failure(project: Project, workers: int) -> None:

@@ -121,16 +121,61 @@ def test_a_session_without_prompts_tells_a_job_nothing(
     assert not summary.exists()
 
 
-def test_a_report_that_cannot_be_written_is_said(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_that_is_lost_at_the_end_fails_the_session_and_no_other_report(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk; the summary of the job, which nobody has asked for, fails nothing."""
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project.path))
-    (project.path / "file").write_text("", encoding="utf-8")
-    result = project.run("--promptopt-report=file/a.md")
+    project.tests(
+        """
+        @pytest.mark.prompt("prompts/repeat.md")
+        def test_word(prompt, request):
+            assert prompt(word="a") == "a"
+            taken = request.config.rootpath / "a.md"
+            taken.mkdir(exist_ok=True)
+        """
+    )
+    assert project.run().ret == pytest.ExitCode.OK
+    (project.path / "a.md").rmdir()
+    files = ("--promptopt-report=a.md", "--promptopt-report=b.json", "--promptopt-save-baseline=c.json")
+    result = project.run(*files)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert (project.path / "b.json").exists()
+    assert (project.path / "c.json").exists()
     result.stdout.fnmatch_lines(
         [
-            "promptopt: --promptopt-report: *file/a.md was not written: *",
+            "promptopt: --promptopt-report: a.md was not written: *",
             "promptopt: GITHUB_STEP_SUMMARY: * was not written: *",
         ]
     )
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (
+            "--promptopt-report=file/a.md",
+            "--promptopt-report: file/a.md cannot be written: *file is no folder",
+        ),
+        ("--promptopt-report=a.html", "--promptopt-report: a.html cannot be written: it is a folder"),
+        (
+            "--promptopt-report=" + "a" * 300 + ".md",
+            "--promptopt-report: a*a.md cannot be written: *name too long*",
+        ),
+        ("--promptopt-save-baseline=file/a/b.json", "--promptopt-save-baseline: file/a/b.json cannot be *"),
+        ("-opromptopt_report=a.html", "promptopt_report: a.html cannot be written: it is a folder"),
+    ],
+    ids=lambda text: text[:40],
+)
+def test_a_file_that_cannot_be_written_is_said_before_the_first_call(
+    project: Project, option: str, said: str
+) -> None:
+    project.write("file", "")
+    (project.path / "a.html").mkdir()
+    result = project.run(option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {said}"])
+    assert project.asked() == []
 
 
 def test_the_body_of_a_pull_request_tells_what_was_written(pytester: pytest.Pytester) -> None:

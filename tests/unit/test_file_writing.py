@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_promptopt.file_writing import replace_file
+from pytest_promptopt.file_writing import replace_file, why_unwritable
 
 
 def mode_of(path: Path) -> int:
@@ -57,3 +57,16 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
             replace_file(path, b"new")
 
     assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == {"report.json": b"old"}
+
+
+def test_what_cannot_be_written_is_known_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "away").symlink_to(tmp_path / "nowhere")
+    assert why_unwritable(tmp_path / "new" / "deep" / "report.json") == ""
+    assert why_unwritable(tmp_path / "file") == ""
+    assert why_unwritable(tmp_path) == "it is a folder"
+    assert why_unwritable(tmp_path / "file" / "deep" / "report.json") == f"{tmp_path / 'file'} is no folder"
+    assert why_unwritable(tmp_path / "away" / "report.json") == f"{tmp_path / 'away'} is no folder"
+    assert "too long" in why_unwritable(tmp_path / ("a" * 300))
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    assert why_unwritable(tmp_path / "new" / "report.json") == f"the folder {tmp_path} is closed to you"

@@ -24,13 +24,6 @@ def test_any_other_ending_is_refused_with_what_is_accepted(text: str) -> None:
     assert all(ending in str(caught.value) for ending in ENDINGS)
 
 
-def test_a_folder_is_no_report(tmp_path: Path) -> None:
-    folder = tmp_path / "reports.json"
-    folder.mkdir()
-    with pytest.raises(SettingsError, match=r"reports\.json' is a folder, not the path of a report"):
-        check_report_path(str(folder))
-
-
 @pytest.mark.parametrize(
     ("ending", "start"), [(".json", "{"), (".md", "## "), (".MD", "## "), (".xml", "<?xml ")]
 )
