@@ -132,6 +132,10 @@ class ModelClient:
         #: How many of the remembered ends were asked for, and the calls that they were charged as.
         self.replayed = self.replayed_calls = 0
         self._flights: dict[str, Future[CallResult]] = {}
+        #: When each call in flight was sent, by key; those that still queue for a slot are not among them.
+        self._sent: dict[str, float] = {}
+        #: Called again and again by whoever waits here, in its thread, and must be quick.
+        self.while_waiting: Callable[[], object] = lambda: None
         self._settled: set[str] = set()
         self._defect: Exception | None = None
         self._closed = False
@@ -141,6 +145,20 @@ class ModelClient:
     @property
     def in_flight(self) -> int:
         return len(self._flights)
+
+    @property
+    def under_way(self) -> tuple[int, float]:
+        """How many calls are sent and not answered, and for how many seconds the first of them is."""
+        with self._changed:
+            sent = list(self._sent.values())
+        return len(sent), time.monotonic() - min(sent) if sent else 0.0
+
+    @property
+    def answers(self) -> tuple[int, int]:
+        """How many answers are known here, and how many of them the cache had."""
+        with self._changed:
+            known = [each.cached for each in self._memory.values() if each.answer is not None]
+        return len(known), sum(known)
 
     def hopeless(self, request: Request) -> ModelError | None:
         """The error after which no call like `request` can succeed; it ends with it without a call."""
@@ -221,16 +239,25 @@ class ModelClient:
         Empty when nothing is in flight or `timeout` seconds are over. Ctrl-C interrupts it.
         """
         end = None if timeout is None else time.monotonic() + timeout
+        self.while_waiting()
+        while self._waits_on(end):
+            self.while_waiting()
         with self._changed:
-            while self._flights and not self._settled and self._defect is None:
-                left = SLICE if end is None else min(SLICE, end - time.monotonic())
-                if left <= 0:
-                    break
-                self._changed.wait(left)
-                self._land_lost()
             settled, self._settled = frozenset(self._settled), set()
         self._raise_defect()
         return settled
+
+    def _waits_on(self, end: float | None) -> bool:
+        """Wait a little for a flight to settle; False when there is nothing to wait for any more."""
+        with self._changed:
+            if not self._flights or self._settled or self._defect is not None:
+                return False
+            left = SLICE if end is None else min(SLICE, end - time.monotonic())
+            if left <= 0:
+                return False
+            self._changed.wait(left)
+            self._land_lost()
+        return True
 
     def ask(self, request: Request, role: Role) -> Answer:
         """The answer, waited for. Raises `ModelError` when there is none."""
@@ -238,6 +265,7 @@ class ModelClient:
         if known is None:
             flight = self.submit(request, role)
             while not flight.done():
+                self.while_waiting()
                 with self._changed:
                     if not flight.done():
                         self._changed.wait(SLICE)
@@ -254,6 +282,7 @@ class ModelClient:
             flight = asyncio.wrap_future(self.submit(request, role))
             while not flight.done():
                 await asyncio.wait({flight}, timeout=SLICE)
+                self.while_waiting()
                 self._land_lost()
             known = flight.result()
         return self._answer(known)
@@ -357,6 +386,8 @@ class ModelClient:
     async def _fly(self, pending: PendingRequest) -> None:
         try:
             async with self._slots:
+                with self._changed:
+                    self._sent[pending.request.key] = time.monotonic()
                 known = await self._obtain(pending)
         except ModelError as error:
             known = CallResult(None, error, cached=False)
@@ -415,6 +446,7 @@ class ModelClient:
             flight = self._flights.pop(key, None)
             if flight is None:
                 return
+            self._sent.pop(key, None)
             self._memory[key] = known
             self._settled.add(key)
             flight.set_result(known)

@@ -330,6 +330,10 @@ def terminal_stream(reporter: pytest.TerminalReporter) -> TextIO:
     return reporter._tw._file
 
 
+def terminal_place(reporter: pytest.TerminalReporter) -> tuple[Any, str]:
+    return reporter._tw, "_file"
+
+
 def write_line(config: pytest.Config, line: str) -> None:
     """Write a line above the progress, unless pytest is to be quiet."""
     reporter: pytest.TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")

@@ -15,6 +15,7 @@ from pytest_promptopt.pytest_engine.prompt_use import PromptUse
 from pytest_promptopt.pytest_session.answer_service import AnswerService
 from pytest_promptopt.pytest_session.case_descriptions import DescribedCase, described
 from pytest_promptopt.pytest_session.optimization_step import OptimizationStep
+from pytest_promptopt.pytest_session.paid_calls import PaidCalls
 from pytest_promptopt.pytest_session.session_calls import SessionCalls
 from pytest_promptopt.pytest_session.session_optimization import OptimizationRun
 from pytest_promptopt.pytest_session.worker_evaluator import Question, WorkerEvaluator
@@ -51,6 +52,11 @@ class DistributedSession:
     def unwritten(self) -> Sequence[str]:
         """Prompts with a better text that could not be put into its file."""
         return () if self._optimization is None else self._optimization.unwritten
+
+    @property
+    def paid(self) -> PaidCalls:
+        """What was paid here, for all workers."""
+        return self._calls.paid
 
     def header(self) -> list[str]:
         """Nothing: when pytest asks, no worker has collected."""

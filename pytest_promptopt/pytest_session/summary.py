@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -77,6 +77,13 @@ class Summary:
         if is_tolerated(report):
             internals.remember_failure(self._config, report.nodeid)
         forget_case(report)
+
+    def count_cached(self, paid: Set[str]) -> int:
+        """How many answers of the cases reported so far came from the cache.
+
+        :param paid: keys of calls that were paid for in this session.
+        """
+        return self._tally.count_cached(paid)
 
     def note(self, notes: Iterable[str]) -> None:
         self._notes += [note for note in notes if note not in self._notes]
