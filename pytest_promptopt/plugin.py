@@ -406,6 +406,11 @@ class Listener:
         if self._summary is not None:
             self._summary.finish(session)
 
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        cases_began = self._summary is not None or self._config.pluginmanager.has_plugin(RUNNER)
+        if cases_began and excinfo.errisinstance(KeyboardInterrupt):
+            self._open().note_interrupt()
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Generator[None]:
         """Last of all: above pytest's own list of failures nobody would see it."""

@@ -26,7 +26,7 @@ from pytest_promptopt.reports.live_wording import (
     check_parts,
     packed,
 )
-from pytest_promptopt.reports.screen import Log, PassingStream, Place, Screen, moves_cursor
+from pytest_promptopt.reports.screen import Log, PassingStream, Place, Screen, is_terminal, moves_cursor
 from pytest_promptopt.unpatched import time
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class LiveSession:
         """Have pytest write through us, so that nothing it says is torn."""
         reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
         stream = internals.terminal_stream(reporter)
-        if moves_cursor(stream):
+        if is_terminal(stream) and moves_cursor():
             self._place = Screen(stream, colored=reporter.hasmarkup)
             self._next = self._began + SHOW_AFTER
             places = [internals.terminal_place(reporter), *internals.open_streams(self._config)]

@@ -58,6 +58,8 @@ class Summary:
         #: The cases that fail the session; what a gate decides on is not there.
         self._failed: set[str] = set()
         self._runner: CaseRunner | None = None
+        #: Whether Ctrl-C has ended the session, after it had begun to run cases.
+        self._interrupted = False
         self._checks: tuple[PromptCheck, ...] = ()
         self._feedbacks: dict[str, Feedback] = {}
         self._baseline = baseline_of(config)
@@ -115,8 +117,13 @@ class Summary:
             return category, letter, (word, {"yellow": True})
         return None
 
+    def note_interrupt(self) -> None:
+        """Ctrl-C: what comes now is the end."""
+        self._interrupted = True
+
     def finish(self, session: pytest.Session) -> None:
         """Decide the gate and the exit status, and write the reports."""
+        self._interrupted = self._interrupted and session.exitstatus == pytest.ExitCode.INTERRUPTED
         self.note(self._use.sentences())
         self.note(f"{plural(n, 'case')} not answered: {reason}" for reason, n in self._lost.items())
         try:
@@ -238,14 +245,7 @@ class Summary:
             if self._baseline is not None:
                 self._baseline.show(reporter, width)
         self._show_calls(reporter)
-        if any(check.thresholds for check in self._checks):
-            from pytest_promptopt.reports.check_report import gate_lines
-
-            for line in gate_lines(self._checks):
-                reporter.write_line(line.text, **line.markup)
         self._show_noise(reporter)
-        if self._baseline is not None:
-            self._baseline.show_verdicts(reporter)
         for note in self._notes:
             reporter.write_line(f"promptopt: {printable(note)}", yellow=True)
         if os.environ.get("GITHUB_ACTIONS"):
@@ -253,6 +253,37 @@ class Summary:
 
             for command in annotation_lines(self._config, self._report(), self._failed):
                 reporter.write_line(command)
+        self._show_next_steps(reporter)
+        self._show_verdicts(reporter)
+
+    def _show_next_steps(self, reporter: pytest.TerminalReporter) -> None:
+        if self._run is not None or self._interrupted:
+            from pytest_promptopt.pytest_session.next_steps import next_steps
+
+            steps = next_steps(
+                self._config,
+                self._settings,
+                self._run,
+                interrupted=self._interrupted,
+                answers=self._paid.calls,
+            )
+            for step in steps:
+                reporter.write_line(printable(step), bold=True)
+
+    def _show_verdicts(self, reporter: pytest.TerminalReporter) -> None:
+        """Last of all: what has become of the prompts, what the gates say, what is worse than before."""
+        if self._run is not None:
+            from pytest_promptopt.reports.verdicts import run_verdicts
+
+            for line in run_verdicts(self._run, alpha=self._settings.alpha):
+                reporter.write_line(line.text, **line.markup)
+        if any(check.thresholds for check in self._checks):
+            from pytest_promptopt.reports.check_report import gate_lines
+
+            for line in gate_lines(self._checks):
+                reporter.write_line(line.text, **line.markup)
+        if self._baseline is not None:
+            self._baseline.show_verdicts(reporter)
 
     def _show_calls(self, reporter: pytest.TerminalReporter) -> None:
         """Say what a check has asked and paid; an optimization has a table of its own."""

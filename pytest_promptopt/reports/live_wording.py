@@ -60,6 +60,7 @@ class TimeLeft:
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()
+        self._everything = 0
 
     def estimate(self, now: float, done: int, everything: int) -> float | None:
         """Seconds from now on; None when too little has ended to say.
@@ -67,8 +68,9 @@ class TimeLeft:
         :param done: of `everything`. It is called again and again.
         """
         seen = self._seen
-        if seen and done < seen[-1][1]:  # something else has begun
+        if everything != self._everything or (seen and done < seen[-1][1]):  # something else has begun
             seen.clear()
+            self._everything = everything
         if not seen or now >= seen[-1][0] + 1.0:
             seen.append((now, done))
         while len(seen) > 1 and now - seen[1][0] >= LOOKS_BACK:
@@ -92,9 +94,10 @@ def check_parts(figures: CheckFigures) -> tuple[list[str], list[str]]:
 
 
 def call_parts(calls: CallFigures) -> Iterator[str]:
-    """``waiting for 50 answers, the first for 12.3s``, ``132 calls made``, ``$0.0132``, what was cached."""
+    """``waiting for 50 answers``, ``the first for 12.3s``, ``132 calls made``, ``$0.0132``, and the cache."""
     if calls.in_flight:
-        yield f"waiting for {plural(calls.in_flight, 'answer')}, the first for {duration(calls.longest)}"
+        yield f"waiting for {plural(calls.in_flight, 'answer')}"
+        yield f"the first for {duration(calls.longest)}"
     else:
         yield "waiting for no answer"
     yield f"{plural(calls.made, 'call')} made"
@@ -104,11 +107,14 @@ def call_parts(calls: CallFigures) -> Iterator[str]:
         yield f"{percent(calls.cached)} of answers from the cache"
 
 
-def time_parts(elapsed: float, left: float | None) -> Iterator[str]:
+def time_parts(elapsed: float, left: float | None) -> list[str]:
     """``14.2s so far``, ``about 21s left``."""
-    yield f"{duration(elapsed)} so far"
-    if left is not None:
-        yield f"about {f'{left:.0f}s' if left < 59.5 else duration(left)} left"
+    rest = (
+        []
+        if left is None or left < 0.5
+        else [f"about {f'{left:.0f}s' if left < 59.5 else duration(left)} left"]
+    )
+    return [f"{duration(elapsed)} so far", *rest]
 
 
 def packed(parts: Iterable[str], width: int) -> list[str]:
@@ -120,6 +126,18 @@ def packed(parts: Iterable[str], width: int) -> list[str]:
         else:
             lines[-1:] = [*(f"{line}," for line in lines[-1:]), part]
     return lines
+
+
+def run_parts(calls: CallFigures, step: tuple[int, int], elapsed: float, left: float | None) -> list[str]:
+    """An optimization at one moment, in short parts of a sentence.
+
+    :param step: of what the search has asked for: how many runs of cases are decided, of how many.
+    :param left: seconds that this will take.
+    """
+    decided, asked = step
+    runs = [f"{decided:,} of {plural(asked, 'run')} done"] * bool(asked)
+    until = [f"{each} of this step" for each in time_parts(elapsed, left)[1:]]
+    return [*runs, *call_parts(calls), *time_parts(elapsed, left)[:1], *until]
 
 
 def check_line(figures: CheckFigures) -> str:

@@ -38,12 +38,16 @@ def own_stream(stream: TextIO) -> TextIO:
     return os.fdopen(copy, "w", encoding=stream.encoding, errors="backslashreplace")
 
 
-def moves_cursor(stream: TextIO) -> bool:
-    """Whether lines of a stream can be taken back: on a terminal, but for one that says it is dumb."""
+def is_terminal(stream: TextIO) -> bool:
     try:
-        if not stream.isatty() or os.environ.get("TERM", "") in ("dumb", "unknown"):
-            return False
+        return stream.isatty()
     except ValueError:  # it is closed
+        return False
+
+
+def moves_cursor() -> bool:
+    """Whether the terminal can take lines back: one that says it is dumb cannot."""
+    if os.environ.get("TERM", "") in ("dumb", "unknown"):
         return False
     return os.name != "nt" or _windows_moves_cursor()
 
