@@ -21,7 +21,7 @@ from pytest_promptopt.driver.prompt_writer import PromptWriter
 from pytest_promptopt.driver.shown_calls import SHOW_EVERY, ShownCalls
 from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
 from pytest_promptopt.journal import Journal, JournalError
-from pytest_promptopt.models.client import PaidCall
+from pytest_promptopt.models.call_records import PaidCall
 from pytest_promptopt.models.prices import price_of
 from pytest_promptopt.models.registry import check_credentials, variety_parameters
 from pytest_promptopt.models.user_models import UserModels

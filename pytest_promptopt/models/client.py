@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from pytest_promptopt.budget.ledger import Ledger, Price
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models import Model
 from pytest_promptopt.models.answer_limits import longest_answer
+from pytest_promptopt.models.call_records import CallResult, PaidCall, RecordedCall
 from pytest_promptopt.models.event_loop_thread import EventLoopThread, in_thread
 from pytest_promptopt.models.file_descriptors import reserve_descriptors
 from pytest_promptopt.models.prices import price_of
@@ -20,7 +20,7 @@ from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.models.retrying_sender import PendingRequest, RetryingSender
 from pytest_promptopt.models.secret_redaction import redact_secrets
 from pytest_promptopt.models.unpatched_asyncio import asyncio
-from pytest_promptopt.records import Answer, Request, Role, Spend
+from pytest_promptopt.records import Answer, Request, Role
 from pytest_promptopt.response_cache import ResponseCache
 from pytest_promptopt.unpatched import os, time
 
@@ -35,43 +35,6 @@ CLOSING = 2.0
 
 #: Seconds that calls under way may take when no further one is wanted: longer than nearly all of them.
 ENDING = 60.0
-
-
-@dataclass(frozen=True)
-class CallResult:
-    """What this session knows about a request: an answer or the error that it ended with.
-
-    :param cached: the answer was not paid for in this run, be it in an earlier session of it.
-    """
-
-    answer: Answer | None
-    error: ModelError | None
-    cached: bool
-
-
-@dataclass(frozen=True)
-class PaidCall:
-    """One settled flight that reached a provider.
-
-    :param error: why there is no answer.
-    :param attempts: requests sent, at least one.
-    :param spend: what they were charged.
-    """
-
-    request: Request
-    role: Role
-    answer: Answer | None
-    error: ModelError | None
-    attempts: int
-    spend: Spend
-
-
-@dataclass(frozen=True)
-class RecordedCall:
-    """How a request ended in an earlier process, which was charged for `calls`: none if it was cached."""
-
-    end: Answer | ModelError
-    calls: int
 
 
 class ModelClient:

@@ -13,7 +13,7 @@ import pytest
 from pytest_promptopt.assertions.judge_criteria import JUDGE
 from pytest_promptopt.assertions.operand_capture import Operands, failure_of
 from pytest_promptopt.errors import ModelError, SettingsError
-from pytest_promptopt.models.client import PaidCall
+from pytest_promptopt.models.call_records import PaidCall
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.buffered_run import BufferedRun
 from pytest_promptopt.pytest_engine.collection import collect_prompt_cases, references

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_promptopt.errors import PromptoptError, SettingsError
-from pytest_promptopt.models.client import PaidCall
+from pytest_promptopt.models.call_records import PaidCall
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.prompt_use import PromptUse
 from pytest_promptopt.pytest_session.answer_service import AnswerService

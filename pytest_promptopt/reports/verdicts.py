@@ -37,8 +37,7 @@ def run_verdicts(result: RunResult, *, alpha: float) -> Iterator[Line]:
 def _rates(scores: Sequence[SplitScore]) -> str:
     """``, held-out 24.4% -> 91.1%``: of the cases that say most of those that were measured."""
     for score in reversed(scores):
-        if score.after is not None and score.before is not None:
-            return f", {SPLIT_NAMES[score.split]} {percent(score.before)} -> {percent(score.after)}"
         if score.before is not None:
-            return f", {SPLIT_NAMES[score.split]} {percent(score.before)}"
+            rates = [rate for rate in (score.before, score.after) if rate is not None]
+            return f", {SPLIT_NAMES[score.split]} {' -> '.join(dict.fromkeys(map(percent, rates)))}"
     return ""

@@ -25,7 +25,8 @@ from pytest_promptopt import testing
 from pytest_promptopt.budget.ledger import Ledger, Price, input_bound
 from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, SettingsError
 from pytest_promptopt.models import unpatched_asyncio
-from pytest_promptopt.models.client import CallResult, ModelClient, PaidCall, RecordedCall
+from pytest_promptopt.models.call_records import CallResult, PaidCall, RecordedCall
+from pytest_promptopt.models.client import ModelClient
 from pytest_promptopt.models.registry import resolve_model
 from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.records import Answer, Message, Request, Role, Spend, Usage
