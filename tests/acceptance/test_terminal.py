@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,33 +10,16 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.desk import DEMO, TESTS, TRAIN, VALIDATION, WEAK
+from tests.terminals import lines_left
 
 pty = pytest.importorskip("pty", reason="needs a terminal")
 
-_CODE = re.compile(r"\x1b\[\??([0-9;]*)([A-Za-z])|\x1b[()][A-Z0-9]|(\r)|(\n)|([^\x1b\r\n]+)")
-
-
-def lines_left(written: str) -> list[str]:
-    """What a tall terminal shows in the end: it knows text, line ends, erasing and moves upwards."""
-    lines, row, column = [""], 0, 0
-    for found in _CODE.finditer(written):
-        number, code, returned, ended, text = found.groups()
-        if returned:
-            column = 0
-        elif ended:
-            row += 1
-            lines += [""] * (row + 1 - len(lines))
-        elif code == "A":
-            row = max(0, row - int(number or 1))
-        elif code == "K":
-            lines[row] = "" if number == "2" else lines[row][:column]
-        elif text:
-            lines[row] = lines[row][:column].ljust(column) + text + lines[row][column + len(text) :]
-            column += len(text)
-    return lines
-
 
 def on_a_terminal(folder: Path, *args: str) -> list[str]:
+    return lines_left(written_to_a_terminal(folder, *args))
+
+
+def written_to_a_terminal(folder: Path, *args: str) -> str:
     master, slave = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "200", "LINES": "60"}
     command = [sys.executable, "-m", "pytest", "-p", "no:asyncio", *args]
@@ -53,7 +35,7 @@ def on_a_terminal(folder: Path, *args: str) -> list[str]:
         pass
     os.close(master)
     assert run.wait(60) in (0, 1), written.decode()
-    return lines_left(written.decode())
+    return written.decode()
 
 
 def test_each_strategy_of_a_comparison_has_its_heading(tmp_path: Path) -> None:
