@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import pytest
 from _pytest import subtests as _subtests
@@ -326,11 +326,8 @@ def terminal_width(reporter: pytest.TerminalReporter) -> int:
     return reporter._tw.fullwidth
 
 
-def terminal_stream(reporter: pytest.TerminalReporter) -> TextIO:
-    return reporter._tw._file
-
-
 def terminal_place(reporter: pytest.TerminalReporter) -> tuple[Any, str]:
+    """Which object's attribute, and which one, holds the stream that pytest writes to."""
     return reporter._tw, "_file"
 
 
@@ -338,6 +335,8 @@ def write_line(config: pytest.Config, line: str) -> None:
     """Write a line above the progress, unless pytest is to be quiet."""
     reporter: pytest.TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and reporter.verbosity >= 0:
+        if reporter._tw.width_of_current_line:  # as xdist leaves it on a terminal
+            reporter._tw.line()
         reporter.write_line(line)
 
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
 
@@ -179,7 +179,7 @@ class LiveSession:
     def _open(self) -> None:
         """Have pytest write through us, so that nothing it says is torn."""
         reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
-        stream = internals.terminal_stream(reporter)
+        stream: TextIO = getattr(*internals.terminal_place(reporter))
         if is_terminal(stream) and moves_cursor():
             self._place = Screen(stream, colored=reporter.hasmarkup)
             self._next = self._began + SHOW_AFTER

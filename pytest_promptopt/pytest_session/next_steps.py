@@ -43,8 +43,8 @@ def next_steps(
         chosen = selection(config)
         yield f"continue: pytest {chosen}{' ' * bool(chosen)}--optimize-resume={run.id}"
     elif settings.cache is CacheMode.USE:
-        kept = f"the {plural(answers, 'answer')} that it paid for" if answers else "all answers that it has"
-        yield f"continue: run the same command again; it finds {kept} in the cache"
+        kept = f"the {plural(answers, 'answer')} that it" if answers else "every answer that it"
+        yield f"continue: run the same command again; {kept} has paid for will come from the cache"
     else:
         yield f"continue: run the same command again; --promptopt-cache={settings.cache} asks everything anew"
 

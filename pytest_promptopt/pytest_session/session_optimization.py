@@ -58,5 +58,5 @@ class OptimizationRun(OptimizationDriver[K, C]):
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if reporter is None or reporter.verbosity < 0:
             return SilentProgress()
-        stream = internals.terminal_stream(reporter)
+        stream = getattr(*internals.terminal_place(reporter))
         return progress_for(stream, stream.isatty())

@@ -109,8 +109,9 @@ def interrupted(project: Project, *args: str) -> list[str]:
 
 
 def test_after_ctrl_c_a_check_says_what_it_has_kept(project: Project) -> None:
-    assert "continue: run the same command again; it finds the 8 answers that it paid for in the cache" in (
-        interrupted(project)
+    assert (
+        "continue: run the same command again; the 8 answers that it has paid for will come from the cache"
+        in (interrupted(project))
     )
 
 
