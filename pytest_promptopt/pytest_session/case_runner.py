@@ -14,7 +14,7 @@ from pytest_promptopt.assertions.judge_criteria import JUDGE
 from pytest_promptopt.assertions.operand_capture import Operands, failure_of
 from pytest_promptopt.errors import ModelError, SettingsError
 from pytest_promptopt.models.call_records import PaidCall
-from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.pytest_engine import internals, terminal_internals
 from pytest_promptopt.pytest_engine.buffered_run import BufferedRun
 from pytest_promptopt.pytest_engine.collection import collect_prompt_cases, references
 from pytest_promptopt.pytest_engine.hook_inspection import failure_in_report
@@ -245,7 +245,7 @@ class CaseRunner:
         from pytest_promptopt.pytest_session.gate_samples import GateSamples
 
         gates = GateSamples(self.cases, self._marked, self._partial.keys(), self.settings)
-        gates.take(self.engine, partial(internals.write_line, self.session.config), self._note)
+        gates.take(self.engine, partial(terminal_internals.write_line, self.session.config), self._note)
 
     def _run_optimization(self) -> None:
         from pytest_promptopt.pytest_session.optimization_step import OptimizationStep

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.models.call_records import PaidCall
-from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.pytest_engine import internals, terminal_internals
 from pytest_promptopt.pytest_engine.prompt_use import PromptUse
 from pytest_promptopt.pytest_session.answer_service import AnswerService
 from pytest_promptopt.pytest_session.case_descriptions import DescribedCase, described
@@ -154,7 +154,7 @@ class DistributedSession:
             internals.load_conftest(self._config, root / path)
         self._cases = CaseTable(described(told["cases"], root))
         for line in told["header"]:
-            internals.write_line(self._config, line)
+            terminal_internals.write_line(self._config, line)
 
     def _decided(self) -> dict[str, Any]:
         """What pytest's own loop has to know on the workers."""

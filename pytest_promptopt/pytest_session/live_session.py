@@ -5,6 +5,7 @@ Nothing is shown in the first two seconds, nor under ``-q``, nor where another p
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence, Set
 from contextlib import suppress
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
 
-from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.pytest_engine import terminal_internals
 from pytest_promptopt.pytest_engine.outcomes import from_json
 from pytest_promptopt.pytest_engine.report_data import read_data
 from pytest_promptopt.pytest_session.running_figures import RunningCases, RunningFigures
@@ -179,15 +180,19 @@ class LiveSession:
     def _open(self) -> None:
         """Have pytest write through us, so that nothing it says is torn."""
         reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
-        stream: TextIO = getattr(*internals.terminal_place(reporter))
+        stream: TextIO = getattr(*terminal_internals.terminal_place(reporter))
         if is_terminal(stream) and moves_cursor():
             self._place = Screen(stream, colored=reporter.hasmarkup)
             self._next = self._began + SHOW_AFTER
-            places = [internals.terminal_place(reporter), *internals.open_streams(self._config)]
+            places = [
+                terminal_internals.terminal_place(reporter),
+                *terminal_internals.open_streams(self._config),
+                *terminal_internals.uncaptured_streams(self._config),
+            ]
         else:
             self._place = Log(stream)
             self._next = self._began + LINE_EVERY
-            places = [internals.terminal_place(reporter)]
+            places = [terminal_internals.terminal_place(reporter)]
         for holder, name in places:
             self._exchange(holder, name, self._place)
 
@@ -212,6 +217,10 @@ class LiveSession:
             for holder, name, passing in reversed(self._exchanged):
                 if getattr(holder, name) is passing:
                     setattr(holder, name, passing.stream)
+            own = [passing for _, _, passing in self._exchanged]
+            for name in ("stdout", "stderr"):  # as capturing has put them there
+                if (stream := getattr(sys, name)) in own:
+                    setattr(sys, name, stream.stream)
             self._exchanged.clear()
             if self._place is not None:
                 self._place.close()
@@ -249,9 +258,12 @@ def screen_lines(figures: CheckFigures, columns: int) -> Sequence[RenderableType
     done, calls = check_parts(figures)
     first, *more = packed(done, columns)
     lines: list[RenderableType] = [Text(first, style="bold")]
+    whole, part = figures.cases, figures.done
+    if not part:
+        part, whole = figures.ahead if figures.ahead[1] else (part, whole)
     room = min(BAR_WIDTH, columns - len(first) - 2)
     if room >= LEAST_BAR_WIDTH and not more:
         grid = Table.grid(padding=(0, 2, 0, 0))
-        grid.add_row(lines[0], ProgressBar(figures.cases, figures.done, width=room))
+        grid.add_row(lines[0], ProgressBar(whole, part, width=room))
         lines = [grid]
     return [*lines, *map(Text, more), *map(Text, packed(calls, columns))]

@@ -13,7 +13,7 @@ from pytest_promptopt.driver.optimization_driver import C, OptimizationDriver
 from pytest_promptopt.models.user_models import UserModels
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.strategy import Strategy
-from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.pytest_engine import terminal_internals
 from pytest_promptopt.pytest_session.next_steps import selection
 from pytest_promptopt.pytest_session.user_hooks import chosen_strategies, user_search_hooks
 from pytest_promptopt.replay.case_table import CaseTable, K
@@ -51,12 +51,12 @@ class OptimizationRun(OptimizationDriver[K, C]):
         return "leave some tests without @pytest.mark.heldout, or set promptopt_split = 60/20/20"
 
     def _say(self, line: str) -> None:
-        internals.write_line(self._config, line)
+        terminal_internals.write_line(self._config, line)
 
     def _open_progress(self) -> Progress:
         reporter: pytest.TerminalReporter | None
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if reporter is None or reporter.verbosity < 0:
             return SilentProgress()
-        stream = getattr(*internals.terminal_place(reporter))
+        stream = getattr(*terminal_internals.terminal_place(reporter))
         return progress_for(stream, stream.isatty())

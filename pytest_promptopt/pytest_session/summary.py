@@ -14,7 +14,7 @@ import pytest
 from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.prompt_check import PromptCheck, all_gates_hold
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.pytest_engine import internals, terminal_internals
 from pytest_promptopt.pytest_engine.prompt_use import PromptUse
 from pytest_promptopt.pytest_engine.report_data import forget_case, read_data
 from pytest_promptopt.pytest_engine.tolerated_failures import OWN, Fault, is_tolerated, tell_junit
@@ -236,7 +236,7 @@ class Summary:
 
     def show(self, reporter: pytest.TerminalReporter) -> None:
         """Print the sections, each only if it has something to say."""
-        width = internals.terminal_width(reporter)
+        width = terminal_internals.terminal_width(reporter)
         if self._run is not None:
             self._show_run(self._run, reporter, width)
         elif reporter.verbosity > -2 and not reporter.no_summary:

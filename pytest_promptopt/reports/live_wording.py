@@ -87,7 +87,7 @@ def check_parts(figures: CheckFigures) -> tuple[list[str], list[str]]:
     decided, asked = figures.ahead
     done = [f"{figures.done:,} of {plural(figures.cases, 'case')} done"]
     if asked and not figures.done:
-        done = [f"{decided:,} of {plural(asked, 'answer')} that come before all cases"]
+        done = [f"asking ahead: {decided:,} of {plural(asked, 'sample')} done"]
     if figures.rate is not None:
         done.append(f"{percent(figures.rate)} pass")
     return done, [*call_parts(figures.calls), *time_parts(figures.elapsed, figures.left)]

@@ -32,9 +32,9 @@ def test_what_nobody_knows_is_not_said() -> None:
     )
 
 
-def test_answers_for_gates_come_before_all_cases() -> None:
+def test_samples_for_gates_are_asked_before_all_cases() -> None:
     figures = CheckFigures(done=0, cases=4, rate=None, calls=CallFigures(), ahead=(3, 12))
-    assert check_line(figures).startswith("promptopt: 3 of 12 answers that come before all cases, ")
+    assert check_line(figures).startswith("promptopt: asking ahead: 3 of 12 samples done, ")
 
 
 def test_calls_without_a_known_price_are_not_said_to_be_free() -> None:
