@@ -218,6 +218,61 @@ def test_a_note_is_a_line_of_its_own(terminal_file: io.TextIOWrapper) -> None:
     assert "promptopt: strategy \\x1b[2Kevolve\n" in written(terminal_file)
 
 
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_log_hears_of_calls_only_when_nothing_else_is_said_for_half_a_minute() -> None:
+    log, clock = io.StringIO(), Clock()
+    progress = LineProgress(log, clock)
+    progress.started([ROUTE], 72)
+    for clock.now in (10.0, 29.0):
+        progress.calls(CALLS, (18, 72))
+    progress.phase("training", (ROUTE,))
+    for clock.now in (58.0, 59.0, 60.0, 88.0, 89.5):
+        progress.calls(CALLS, (18, 72))
+    assert log.getvalue().splitlines()[2:] == [
+        "  18 of 72 runs done, waiting for 41 answers, the first for 3.0s, 300 calls made, $0.4000, "
+        f"25.0% of answers from the cache, {so_far} so far"
+        for so_far in ("59.0s", "1m 30s")
+    ]
+
+
+def test_each_strategy_has_its_heading_and_nothing_of_the_one_before(
+    terminal_file: io.TextIOWrapper,
+) -> None:
+    clock = Clock()
+    progress = LiveProgress(terminal_file, clock)
+    progress.strategy("refine", 1, 2)
+    watch(progress)
+    clock.now = 2.0
+    assert str(progress._display()).splitlines()[:2] == [
+        "strategy refine (1 of 2)",
+        "prompts/route.md: training, best 72.5%, last tried in iteration 2:",
+    ]
+    assert "the first for 5.0s" in str(progress._display()), "it has waited on since that was told"
+    progress.strategy("evolve", 2, 2)
+    assert str(progress._display()).splitlines()[:2] == ["strategy evolve (2 of 2)", "refining"]
+    progress.phase("training", (ROUTE,))
+    assert str(progress._display()).splitlines()[1] == "prompts/route.md: training"
+    progress.finished()
+    assert written(terminal_file).count("promptopt: strategy evolve\n") == 1
+
+
+def test_a_display_that_cannot_be_drawn_ends_nothing(
+    terminal_file: io.TextIOWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress = LiveProgress(terminal_file)
+    monkeypatch.setattr(progress, "_screen", lambda: 1 / 0)
+    watch(progress)
+    progress.finished()
+    assert REFUSAL in written(terminal_file)
+
+
 def test_the_last_phase_is_called_held_out() -> None:
     log = io.StringIO()
     LineProgress(log).phase("heldout", (ROUTE,))
