@@ -7,7 +7,8 @@ only, and everything else when a session has prompt cases.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence, Set
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -317,6 +318,7 @@ class Listener:
         #: The parts of the work that xdist workers have.
         self._parts: Parts | None = None
         self._live: LiveSession | None = None
+        self._lock = Lock()
 
     def _open(self) -> Summary:
         if self._summary is None:
@@ -372,6 +374,8 @@ class Listener:
     def pytest_testnodedown(self, node: Any) -> None:
         if self._parts is not None:
             self._parts.take_back(node.workerinput)
+        if self._live is not None:
+            self._live.lost(str(node.gateway.id))
         told = getattr(node, "workeroutput", {}).get("promptopt_told")
         if told is not None:
             self._open().take_in(told)
@@ -380,16 +384,23 @@ class Listener:
         """The cases run in this process: show how they go, if anybody wants to see it."""
         live = None if self._config.option.collectonly else self._open_live()
         if live is not None:
+            from pytest_promptopt.pytest_session.live_session import LIVE
+
             live.watch(runner)
-            self._config.pluginmanager.register(live)
+            self._config.pluginmanager.register(live, LIVE)
 
     def _open_live(self) -> LiveSession | None:
+        """What shows how the cases go; None where nobody wants to see it. In any thread."""
         from pytest_promptopt.pytest_session.live_session import LiveSession, is_watched
 
-        if self._live is None and is_watched(self._config):
-            self._live = LiveSession(self._config, self._open().count_cached)
-            self._live.pays = getattr(self._config.pluginmanager.get_plugin(RUNNER), "paid", None)
-        return self._live
+        with self._lock:
+            if self._live is None and is_watched(self._config):
+                self._live = LiveSession(self._config, self._count_cached)
+                self._live.pays = getattr(self._config.pluginmanager.get_plugin(RUNNER), "paid", None)
+            return self._live
+
+    def _count_cached(self, paid: Set[str]) -> int:
+        return 0 if self._summary is None else self._summary.count_cached(paid)
 
     def _hear(self, worker: str, told: Mapping[str, Any]) -> None:
         """In a thread of execnet's."""
@@ -408,7 +419,7 @@ class Listener:
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         cases_began = self._summary is not None or self._config.pluginmanager.has_plugin(RUNNER)
-        if cases_began and excinfo.errisinstance(KeyboardInterrupt):
+        if cases_began and type(excinfo.value) is KeyboardInterrupt:  # pytest has errors that inherit it
             self._open().note_interrupt()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from pytest_promptopt.pytest_session.case_runner import CaseRunner
     from pytest_promptopt.pytest_session.paid_calls import PaidCalls
 
+#: The name of the plugin.
+LIVE = "promptopt-live"
+
 #: Seconds before anything is shown on a terminal: most runs are over by then.
 SHOW_AFTER = 2.0
 
@@ -99,7 +102,7 @@ class LiveSession:
 
     def hear(self, worker: object, told: Mapping[str, Any]) -> None:
         """A worker tells its figures; in any thread."""
-        with self._lock:
+        with self._lock, suppress(Exception):
             if self._over:
                 return
             data = dict(told)
@@ -108,6 +111,13 @@ class LiveSession:
             if self._place is None:
                 self._open()
             self._show()
+
+    def lost(self, worker: object) -> None:
+        """A worker is gone: it waits for nothing any more."""
+        with self._lock:
+            if worker in self._workers:
+                figures, heard = self._workers[worker]
+                self._workers[worker] = replace(figures, in_flight=0), heard
 
     def note(self, report: pytest.TestReport) -> None:
         """A case is about to be reported."""

@@ -86,6 +86,8 @@ class WorkerFigures:
             return (yield)
         finally:
             self._runner.client.while_waiting = lambda: None
+            self._next = 0.0
+            self._tell()
 
     def pytest_runtest_logreport(self) -> None:
         self._tell()

@@ -14,6 +14,7 @@ from pytest_promptopt.models.user_models import UserModels
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.strategy import Strategy
 from pytest_promptopt.pytest_engine import terminal_internals
+from pytest_promptopt.pytest_session.live_session import LIVE, LiveSession
 from pytest_promptopt.pytest_session.next_steps import selection
 from pytest_promptopt.pytest_session.user_hooks import chosen_strategies, user_search_hooks
 from pytest_promptopt.replay.case_table import CaseTable, K
@@ -54,6 +55,9 @@ class OptimizationRun(OptimizationDriver[K, C]):
         terminal_internals.write_line(self._config, line)
 
     def _open_progress(self) -> Progress:
+        live: LiveSession | None = self._config.pluginmanager.get_plugin(LIVE)
+        if live is not None:
+            live.clear()
         reporter: pytest.TerminalReporter | None
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if reporter is None or reporter.verbosity < 0:
