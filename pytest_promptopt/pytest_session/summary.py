@@ -260,13 +260,7 @@ class Summary:
         if self._run is not None or self._interrupted:
             from pytest_promptopt.pytest_session.next_steps import next_steps
 
-            steps = next_steps(
-                self._config,
-                self._settings,
-                self._run,
-                interrupted=self._interrupted,
-                answers=self._paid.calls,
-            )
+            steps = next_steps(self._config, self._settings, self._run, interrupted=self._interrupted)
             for step in steps:
                 reporter.write_line(printable(step), bold=True)
 

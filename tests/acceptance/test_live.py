@@ -109,9 +109,8 @@ def interrupted(project: Project, *args: str) -> list[str]:
 
 
 def test_after_ctrl_c_a_check_says_what_it_has_kept(project: Project) -> None:
-    assert (
-        "continue: run the same command again; the 8 answers that it has paid for will come from the cache"
-        in (interrupted(project))
+    assert "continue: run the same command again; the answers that were paid for come from the cache" in (
+        interrupted(project)
     )
 
 
@@ -174,6 +173,17 @@ def test_where_git_does_not_know_the_file_the_page_shows_it(pytester: pytest.Pyt
         f"undo it:  pytest --promptopt-restore={run}",
     )
     assert verdict.startswith("verdict: prompts/sort.md improved, written")
+
+
+def test_the_file_is_named_as_the_user_sees_it(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(pytester)
+    git(desk.path, "init", "--quiet")
+    git(desk.path, "add", ".")
+    git(desk.path, "commit", "--quiet", "--message=all")
+    monkeypatch.chdir(desk.path / "prompts")
+    assert last_words(desk.optimize(".."))[0] == "see it:   git diff -- sort.md"
 
 
 def test_what_was_not_written_needs_no_undoing(pytester: pytest.Pytester) -> None:
