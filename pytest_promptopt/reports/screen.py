@@ -6,12 +6,13 @@ the screen out of the way. Nothing here raises: a run must not end because its p
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO
+
+from pytest_promptopt.unpatched import os
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

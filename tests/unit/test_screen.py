@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from pytest_promptopt.reports.screen import ERASE, Log, PassingStream, Screen, moves_cursor
+from pytest_promptopt.unpatched import os
 from tests.terminals import lines_left
 
 
