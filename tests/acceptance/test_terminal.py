@@ -121,3 +121,16 @@ def test_without_a_screen_nothing_of_it_is_loaded(words: Path) -> None:
     conftest.write_text(conftest.read_text("utf-8").replace("= 0.0", "= 60.0"), "utf-8")
     shown = on_a_terminal(words, "-p", "no:hypothesispytest")
     assert "rich: False" in shown
+
+
+def test_what_a_test_prints_past_the_capture_is_torn_by_nothing(words: Path) -> None:
+    tests = CHECK.replace("(prompt, word)", "(prompt, word, capsys)").replace(
+        "    print(", "    with capsys.disabled():\n        print("
+    )
+    (words / "test_words.py").write_text(tests, encoding="utf-8")
+    written = written_to_a_terminal(words, "--promptopt-model=house/slow")
+    assert SCREEN.search(written)
+    shown = "\n".join(lines_left(written))
+    assert {f"<{word}>" for word in "abcdefgh"} <= set(re.findall("<.>", shown))
+    assert "case" not in shown.replace("cases: 8 train", "").partition("model calls")[0]
+    assert "━" not in shown
