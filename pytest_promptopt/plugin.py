@@ -7,7 +7,8 @@ only, and everything else when a session has prompt cases.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence, Set
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from pytest_promptopt.pytest_session.case_runner import CaseRunner
     from pytest_promptopt.pytest_session.distributed_session import DistributedSession
+    from pytest_promptopt.pytest_session.live_session import LiveSession
     from pytest_promptopt.pytest_session.summary import Summary
     from pytest_promptopt.pytest_session.worker_partition import Parts
     from pytest_promptopt.replay.judge_calls import CaseJudge
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 #: Under this name the session's `CaseRunner` is registered, once there are prompt cases.
 RUNNER = "promptopt-runner"
+
+#: Under this name the `Listener` is, in the process that prints.
+LISTENER = "promptopt-listener"
 
 T = TypeVar("T")
 
@@ -71,7 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
     ROOTS.append(config.rootpath)
     config.add_cleanup(lambda: ROOTS.remove(config.rootpath))
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Listener(config, settings), "promptopt-listener")
+        config.pluginmanager.register(Listener(config, settings), LISTENER)
         if settings.runs_ahead and config.getoption("dist", "no") != "no" and not config.option.collectonly:
             _register_controller(config, settings)
 
@@ -228,11 +233,26 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     config.pluginmanager.register(runner, RUNNER)
     config.pluginmanager.register(runner.running)
     config.pluginmanager.register(UnseenReports(lambda: runner.engine.buffered))
-    if not hasattr(config, "workerinput"):
-        try:
-            runner.check()
-        except SettingsError as error:
-            raise pytest.UsageError(str(error)) from None
+    if hasattr(config, "workerinput"):
+        _tell_figures(config, runner)
+        return
+    try:
+        runner.check()
+    except SettingsError as error:
+        raise pytest.UsageError(str(error)) from None
+    listener: Listener | None = config.pluginmanager.get_plugin(LISTENER)
+    if listener is not None:
+        listener.watch(runner)
+
+
+def _tell_figures(config: pytest.Config, runner: CaseRunner) -> None:
+    """Have the controller show how far this worker is, if it wants to."""
+    from pytest_promptopt.pytest_session.running_figures import KEY, WorkerFigures
+    from pytest_promptopt.pytest_session.xdist_channel import connection_of
+
+    connection = connection_of(config, KEY)
+    if connection is not None:
+        config.pluginmanager.register(WorkerFigures(runner, connection))
 
 
 def _calibrate(session: pytest.Session) -> None:
@@ -322,6 +342,8 @@ class Listener:
         self._lent: Path | None = None
         #: The parts of the work that xdist workers have.
         self._parts: Parts | None = None
+        self._live: LiveSession | None = None
+        self._lock = Lock()
 
     def _open(self) -> Summary:
         if self._summary is None:
@@ -335,8 +357,12 @@ class Listener:
         if not hasattr(report, "promptopt"):
             return (yield)
         self._open().add(report)
+        if live := self._open_live():
+            live.note(report)
         yield
         self._open().remember_tolerated_failure(report)
+        if live:
+            live.noted()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, object] | None:
@@ -357,6 +383,12 @@ class Listener:
         if self._lent is not None:
             node.workerinput[KEY] = str(self._lent)
         tell_left_out(self._config, node.workerinput)
+        if self._config.option.verbose >= 0:
+            from pytest_promptopt.pytest_session import running_figures, xdist_channel
+
+            worker = str(node.gateway.id)
+            connection = xdist_channel.connection_to(node, running_figures.KEY)
+            connection.listen(lambda kind, told: self._hear(worker, told), lambda: None)
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
@@ -369,17 +401,53 @@ class Listener:
     def pytest_testnodedown(self, node: Any) -> None:
         if self._parts is not None:
             self._parts.take_back(node.workerinput)
+        if self._live is not None:
+            self._live.lost(str(node.gateway.id))
         told = getattr(node, "workeroutput", {}).get("promptopt_told")
         if told is not None:
             self._open().take_in(told)
 
+    def watch(self, runner: CaseRunner) -> None:
+        """The cases run in this process: show how they go, if anybody wants to see it."""
+        live = None if self._config.option.collectonly else self._open_live()
+        if live is not None:
+            from pytest_promptopt.pytest_session.live_session import LIVE
+
+            live.watch(runner)
+            self._config.pluginmanager.register(live, LIVE)
+
+    def _open_live(self) -> LiveSession | None:
+        """What shows how the cases go; None where nobody wants to see it. In any thread."""
+        from pytest_promptopt.pytest_session.live_session import LiveSession, is_watched
+
+        with self._lock:
+            if self._live is None and is_watched(self._config):
+                self._live = LiveSession(self._config, self._count_cached)
+                self._live.pays = getattr(self._config.pluginmanager.get_plugin(RUNNER), "paid", None)
+            return self._live
+
+    def _count_cached(self, paid: Set[str]) -> int:
+        return 0 if self._summary is None else self._summary.count_cached(paid)
+
+    def _hear(self, worker: str, told: Mapping[str, Any]) -> None:
+        """In a thread of execnet's."""
+        if (live := self._open_live()) is not None:
+            live.hear(worker, told)
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._live is not None:
+            self._live.close()
         runner: CaseRunner | None = self._config.pluginmanager.get_plugin(RUNNER)
         if runner is not None:
             self._open().close(runner)
         if self._summary is not None:
             self._summary.finish(session)
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        cases_began = self._summary is not None or self._config.pluginmanager.has_plugin(RUNNER)
+        if cases_began and type(excinfo.value) is KeyboardInterrupt:  # pytest has errors that inherit it
+            self._open().note_interrupt()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Generator[None]:

@@ -22,6 +22,10 @@ class CaseEngine(Protocol[K]):
     @property
     def withheld(self) -> WithheldCases: ...
 
+    @property
+    def step(self) -> tuple[int, int]:
+        """How many samples of the evaluation under way are decided, of how many; 0 of 0 between two."""
+
     def probe(self) -> Mapping[K, frozenset[str]]:
         """The keys of the calls of each case under the files as they are, up to its first unknown answer.
 

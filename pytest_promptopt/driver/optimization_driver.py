@@ -18,10 +18,11 @@ from pytest_promptopt.budget.ledger import Ledger
 from pytest_promptopt.driver.case_engine import CaseEngine
 from pytest_promptopt.driver.planned_calls import PlannedCalls
 from pytest_promptopt.driver.prompt_writer import PromptWriter
-from pytest_promptopt.driver.run_models import SHOW_EVERY, RunModels
+from pytest_promptopt.driver.run_models import RunModels
+from pytest_promptopt.driver.shown_calls import SHOW_EVERY, ShownCalls
 from pytest_promptopt.errors import ModelError, SettingsError
 from pytest_promptopt.journal import Journal, JournalError
-from pytest_promptopt.models.client import PaidCall
+from pytest_promptopt.models.call_records import PaidCall
 from pytest_promptopt.models.user_models import UserModels
 from pytest_promptopt.optimizer import run
 from pytest_promptopt.optimizer.call_budget import CallBudget
@@ -45,7 +46,6 @@ from pytest_promptopt.settings import Mode, Settings
 from pytest_promptopt.strategies import declared_needs
 from pytest_promptopt.strategies.comparison import compare_strategies
 from pytest_promptopt.text import plural
-from pytest_promptopt.unpatched import time
 
 C = TypeVar("C", bound=SearchedCase)
 
@@ -77,7 +77,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
         self._models = RunModels(models, settings)
         self._client = engine.client
         self._progress: Progress = SilentProgress()
-        self._shown = 0.0
+        self._calls = ShownCalls(engine, ledger)
         self._record: RunStore | None = None
         self._over = False
         self._ceiling = settings.max_calls
@@ -257,7 +257,7 @@ class OptimizationDriver(ABC, Generic[K, C]):
         self, strategies: Mapping[str, Strategy], files: Mapping[str, PromptFile], record: RunStore
     ) -> RunResult:
         def open_journal(name: str) -> Journal:
-            self._progress.note(f"promptopt: strategy {name}")
+            self._progress.strategy(name, [*strategies].index(name) + 1, len(strategies))
             return record.open_part(files, name)
 
         self._too_low = self._planned.see_calls(self.evaluate)
@@ -316,7 +316,8 @@ class OptimizationDriver(ABC, Generic[K, C]):
         self._progress = self._open_progress()
         self._progress.started(list(files), len(self.cases))
         try:
-            yield
+            with self._calls.told_to(self._progress):
+                yield
         finally:
             self._progress.finished()
             # What was kept and not used: pytest's own loop runs the held-out cases of unchanged prompts.
@@ -390,13 +391,8 @@ class OptimizationDriver(ABC, Generic[K, C]):
             self._record.journal_cached_answer(request, answer)
 
     def _show_calls(self) -> None:
-        now = time.monotonic()
-        if now < self._shown + SHOW_EVERY:
-            return
-        self._shown = now
-        spend = self._ledger.spend
-        in_flight = min(self._client.in_flight, self._settings.concurrency)
-        self._progress.calls(in_flight, spend.calls, spend)
+        """Called again and again while the run waits."""
+        self._calls.show()
 
     def _reload(self, name: str, before: bytes | None = None) -> None:
         """Have the cases use what is in a file now, or what was in it before: all prompts that are there."""

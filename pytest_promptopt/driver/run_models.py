@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from pytest_promptopt.budget.ledger import unknown_price
+from pytest_promptopt.driver.shown_calls import SHOW_EVERY
 from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
 from pytest_promptopt.models.client import ModelClient
 from pytest_promptopt.models.prices import price_of
@@ -17,9 +18,6 @@ from pytest_promptopt.records import Answer, Request, Role
 from pytest_promptopt.replay.case_requests import APPLICATION
 from pytest_promptopt.replay.searched_case import SearchedCase
 from pytest_promptopt.settings import Settings
-
-#: Seconds between two looks at the calls in flight: summing up what was spent is not free.
-SHOW_EVERY = 0.1
 
 
 class RunModels:

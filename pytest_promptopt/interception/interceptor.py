@@ -15,7 +15,7 @@ from pytest_promptopt.interception.gate import AsyncSend, Send, Sent
 from pytest_promptopt.interception.prompt_in_request import PromptsFound, find_prompts, with_candidates
 from pytest_promptopt.interception.recognition import Api, ModelCall
 from pytest_promptopt.interception.wanted import Wanted, public_url, settings_hash
-from pytest_promptopt.models.client import CallResult
+from pytest_promptopt.models.call_records import CallResult
 from pytest_promptopt.models.secret_redaction import remember_header_secrets
 from pytest_promptopt.models.tool_definitions import tool_lines, tools_in_body
 from pytest_promptopt.prompts import PromptFile

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from pytest_promptopt.budget.ledger import Ledger, Price
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models import Model
 from pytest_promptopt.models.answer_limits import longest_answer
+from pytest_promptopt.models.call_records import CallResult, PaidCall, RecordedCall
 from pytest_promptopt.models.event_loop_thread import EventLoopThread, in_thread
 from pytest_promptopt.models.file_descriptors import reserve_descriptors
 from pytest_promptopt.models.prices import price_of
@@ -20,7 +20,7 @@ from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.models.retrying_sender import PendingRequest, RetryingSender
 from pytest_promptopt.models.secret_redaction import redact_secrets
 from pytest_promptopt.models.unpatched_asyncio import asyncio
-from pytest_promptopt.records import Answer, Request, Role, Spend
+from pytest_promptopt.records import Answer, Request, Role
 from pytest_promptopt.response_cache import ResponseCache
 from pytest_promptopt.unpatched import os, time
 
@@ -35,43 +35,6 @@ CLOSING = 2.0
 
 #: Seconds that calls under way may take when no further one is wanted: longer than nearly all of them.
 ENDING = 60.0
-
-
-@dataclass(frozen=True)
-class CallResult:
-    """What this session knows about a request: an answer or the error that it ended with.
-
-    :param cached: the answer was not paid for in this run, be it in an earlier session of it.
-    """
-
-    answer: Answer | None
-    error: ModelError | None
-    cached: bool
-
-
-@dataclass(frozen=True)
-class PaidCall:
-    """One settled flight that reached a provider.
-
-    :param error: why there is no answer.
-    :param attempts: requests sent, at least one.
-    :param spend: what they were charged.
-    """
-
-    request: Request
-    role: Role
-    answer: Answer | None
-    error: ModelError | None
-    attempts: int
-    spend: Spend
-
-
-@dataclass(frozen=True)
-class RecordedCall:
-    """How a request ended in an earlier process, which was charged for `calls`: none if it was cached."""
-
-    end: Answer | ModelError
-    calls: int
 
 
 class ModelClient:
@@ -132,6 +95,10 @@ class ModelClient:
         #: How many of the remembered ends were asked for, and the calls that they were charged as.
         self.replayed = self.replayed_calls = 0
         self._flights: dict[str, Future[CallResult]] = {}
+        #: When each call in flight was sent, by key; those that still queue for a slot are not among them.
+        self._sent: dict[str, float] = {}
+        #: Called again and again by whoever waits here, in its thread, and must be quick.
+        self.while_waiting: Callable[[], object] = lambda: None
         self._settled: set[str] = set()
         self._defect: Exception | None = None
         self._closed = False
@@ -141,6 +108,20 @@ class ModelClient:
     @property
     def in_flight(self) -> int:
         return len(self._flights)
+
+    @property
+    def under_way(self) -> tuple[int, float]:
+        """How many calls are sent and not answered, and for how many seconds the first of them is."""
+        with self._changed:
+            sent = list(self._sent.values())
+        return len(sent), time.monotonic() - min(sent) if sent else 0.0
+
+    @property
+    def answers(self) -> tuple[int, int]:
+        """How many answers are known here, and how many of them the cache had."""
+        with self._changed:
+            known = [each.cached for each in self._memory.values() if each.answer is not None]
+        return len(known), sum(known)
 
     def hopeless(self, request: Request) -> ModelError | None:
         """The error after which no call like `request` can succeed; it ends with it without a call."""
@@ -221,16 +202,25 @@ class ModelClient:
         Empty when nothing is in flight or `timeout` seconds are over. Ctrl-C interrupts it.
         """
         end = None if timeout is None else time.monotonic() + timeout
+        self.while_waiting()
+        while self._waits_on(end):
+            self.while_waiting()
         with self._changed:
-            while self._flights and not self._settled and self._defect is None:
-                left = SLICE if end is None else min(SLICE, end - time.monotonic())
-                if left <= 0:
-                    break
-                self._changed.wait(left)
-                self._land_lost()
             settled, self._settled = frozenset(self._settled), set()
         self._raise_defect()
         return settled
+
+    def _waits_on(self, end: float | None) -> bool:
+        """Wait a little for a flight to settle; False when there is nothing to wait for any more."""
+        with self._changed:
+            if not self._flights or self._settled or self._defect is not None:
+                return False
+            left = SLICE if end is None else min(SLICE, end - time.monotonic())
+            if left <= 0:
+                return False
+            self._changed.wait(left)
+            self._land_lost()
+        return True
 
     def ask(self, request: Request, role: Role) -> Answer:
         """The answer, waited for. Raises `ModelError` when there is none."""
@@ -238,6 +228,7 @@ class ModelClient:
         if known is None:
             flight = self.submit(request, role)
             while not flight.done():
+                self.while_waiting()
                 with self._changed:
                     if not flight.done():
                         self._changed.wait(SLICE)
@@ -254,6 +245,7 @@ class ModelClient:
             flight = asyncio.wrap_future(self.submit(request, role))
             while not flight.done():
                 await asyncio.wait({flight}, timeout=SLICE)
+                self.while_waiting()
                 self._land_lost()
             known = flight.result()
         return self._answer(known)
@@ -357,6 +349,8 @@ class ModelClient:
     async def _fly(self, pending: PendingRequest) -> None:
         try:
             async with self._slots:
+                with self._changed:
+                    self._sent[pending.request.key] = time.monotonic()
                 known = await self._obtain(pending)
         except ModelError as error:
             known = CallResult(None, error, cached=False)
@@ -415,6 +409,7 @@ class ModelClient:
             flight = self._flights.pop(key, None)
             if flight is None:
                 return
+            self._sent.pop(key, None)
             self._memory[key] = known
             self._settled.add(key)
             flight.set_result(known)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.pytest_engine import internals, terminal_internals
 from pytest_promptopt.pytest_engine.other_plugins import FIXTURES
 
 #: Hooks whose calls are held. `pytest_warning_recorded` is historic, the others are plain calls.
@@ -82,7 +82,9 @@ class BufferedRun:
         self._log_filters = [
             internals.BufferedLogs(handler, self.hold) for handler in internals.log_handlers(self.item.config)
         ]
-        self._streams = [(*place, getattr(*place)) for place in internals.open_streams(self.item.config)]
+        self._streams = [
+            (*place, getattr(*place)) for place in terminal_internals.open_streams(self.item.config)
+        ]
         for holder, name, stream in self._streams:
             setattr(holder, name, BufferedStream(stream, self, (holder, name)))
         return self

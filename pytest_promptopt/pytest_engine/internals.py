@@ -1,4 +1,6 @@
-"""All that is private of pytest, here and in `planned_tests`: tested on the oldest and newest supported."""
+"""All that is private of pytest, here, in `terminal_internals` and in `planned_tests`: tested on the oldest
+and newest supported.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import pytest
 from _pytest import subtests as _subtests
@@ -52,18 +54,6 @@ def log_handlers(config: pytest.Config) -> list[Any]:
     """The handlers of the live log and of the log file; none without pytest's own logging."""
     plugin: Any = config.pluginmanager.get_plugin("logging-plugin")
     return [] if plugin is None else [plugin.log_cli_handler, plugin.log_file_handler]
-
-
-def open_streams(config: pytest.Config) -> list[tuple[Any, str]]:
-    """Where a test's output goes straight to the terminal: whose attributes hold the streams."""
-    capture = config.getoption("capture", "no")
-    if capture == "no":
-        return [(sys, "stdout"), (sys, "stderr")]
-    if capture == "tee-sys":
-        manager: Any = config.pluginmanager.get_plugin("capturemanager")
-        both = manager._global_capturing
-        return [(both.out.tmpfile, "_other"), (both.err.tmpfile, "_other")]
-    return []
 
 
 class Traces:
@@ -320,21 +310,6 @@ def debugger_off() -> Generator[None]:
         yield
     finally:
         sys.breakpointhook, pdb.set_trace, private._init_pdb = before
-
-
-def terminal_width(reporter: pytest.TerminalReporter) -> int:
-    return reporter._tw.fullwidth
-
-
-def terminal_stream(reporter: pytest.TerminalReporter) -> TextIO:
-    return reporter._tw._file
-
-
-def write_line(config: pytest.Config, line: str) -> None:
-    """Write a line above the progress, unless pytest is to be quiet."""
-    reporter: pytest.TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None and reporter.verbosity >= 0:
-        reporter.write_line(line)
 
 
 def write_to_junit(config: pytest.Config, report: pytest.TestReport, text: str) -> None:

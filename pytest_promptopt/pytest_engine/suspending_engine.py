@@ -16,7 +16,7 @@ from pytest_promptopt.errors import ModelError, PromptFileError, SettingsError
 from pytest_promptopt.models.client import ModelClient
 from pytest_promptopt.optimizer.halting import halt_of
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
-from pytest_promptopt.prompts import PromptFile
+from pytest_promptopt.prompts.candidate_files import CandidateFiles
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.buffered_run import BufferedRun
 from pytest_promptopt.pytest_engine.calls_in_flight import CallsInFlight
@@ -102,7 +102,7 @@ class SuspendingEngine:
         self.withheld = WithheldCases()
         #: Whether the cases of a function have fixtures of installed plugins.
         self._exchanging: dict[object, bool] = {}
-        self._candidates: dict[tuple[str, str], PromptFile] = {}
+        self._candidates = CandidateFiles()
         self._bodies = ThreadedBodies(self.open_run, concurrency, session.items, cases, mine)
         #: Whether any case has used its prompt: what a candidate does cannot change that for all of them.
         self.reached = False
@@ -334,7 +334,7 @@ class SuspendingEngine:
     def open_run(self, case: PromptCase, overlay: Overlay, *, sample: int = 0, attempt: int = 0) -> CaseRun:
         """A run of `case` whose prompts are those of `overlay`, where it has them."""
         files = {
-            stage: self._candidate(file, overlay[file.name]) if file.name in overlay else file
+            stage: self._candidates.file(file, overlay[file.name]) if file.name in overlay else file
             for stage, file in case.files.items()
         }
         run = Run(case, self.client, overlay, files, sample, attempt, suspension=SuspendedTest)
@@ -354,12 +354,10 @@ class SuspendingEngine:
             run.own_client = self._open_client()
         return bool(needed)
 
-    def _candidate(self, file: PromptFile, prose: str) -> PromptFile:
-        """`file` under a candidate; compiled once, not once a case."""
-        key = (file.name, prose)
-        if key not in self._candidates:
-            self._candidates[key] = file.with_prose(prose)
-        return self._candidates[key]
+    @property
+    def step(self) -> tuple[int, int]:
+        """How many samples of the evaluation under way are decided, of how many; 0 of 0 between two."""
+        return self._waiting.step
 
     @contextmanager
     def current(self, run: CaseRun, buffered: BufferedRun) -> Iterator[None]:
@@ -407,6 +405,7 @@ class SuspendingEngine:
         groups: dict[frozenset[tuple[str, str, object]], list[Pending]] = {}
         for pending in sorted(pending_samples, key=lambda pending: self._order[pending.case.item]):
             groups.setdefault(internals.scope_key(pending.case.item), []).append(pending)
+        self._waiting.step = (0, sum(map(len, groups.values())))
         try:
             for members in groups.values():
                 if not self.traffic.alternates:

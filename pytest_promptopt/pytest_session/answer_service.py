@@ -7,7 +7,8 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
-from pytest_promptopt.models.client import CallResult, ModelClient, PaidCall
+from pytest_promptopt.models.call_records import CallResult, PaidCall
+from pytest_promptopt.models.client import ModelClient
 from pytest_promptopt.pytest_session.worker_messages import paid_from_json, result_to_json
 from pytest_promptopt.pytest_session.xdist_channel import Connection
 from pytest_promptopt.records import Request, Role

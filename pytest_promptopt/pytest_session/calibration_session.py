@@ -20,7 +20,7 @@ from pytest_promptopt.grading.judge_setup import JudgeSetup
 from pytest_promptopt.grading.judge_trust import LabelFile
 from pytest_promptopt.labels import AnyLabel
 from pytest_promptopt.models.unpatched_asyncio import asyncio
-from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.pytest_engine import terminal_internals
 from pytest_promptopt.pytest_engine.collection import collect_prompt_cases
 from pytest_promptopt.pytest_engine.label_cases import label_files, seen_labels
 from pytest_promptopt.pytest_engine.tolerated_failures import OWN, tell_junit
@@ -125,7 +125,7 @@ class CalibrationSession:
                 tell_junit(self._config, (), [(OWN, "calibrate", "the judge is not certified")])
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        width = internals.terminal_width(terminalreporter)
+        width = terminal_internals.terminal_width(terminalreporter)
         print_section(terminalreporter, "test of the judge", self._lines(width=width))
         for note in self._notes:
             terminalreporter.write_line(f"promptopt: {printable(note)}", yellow=True)

@@ -11,8 +11,8 @@ import pytest
 
 from pytest_promptopt.assertions.judge_criteria import JUDGE
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.models.client import PaidCall
-from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.models.call_records import PaidCall
+from pytest_promptopt.pytest_engine import internals, terminal_internals
 from pytest_promptopt.pytest_engine.buffered_run import BufferedRun
 from pytest_promptopt.pytest_engine.collection import collect_prompt_cases, references
 from pytest_promptopt.pytest_engine.prompt_case import PromptCase
@@ -246,7 +246,7 @@ class CaseRunner:
         from pytest_promptopt.pytest_session.gate_samples import GateSamples
 
         gates = GateSamples(self.cases, self.marked, self.partial.keys(), self.settings)
-        gates.take(self.engine, partial(internals.write_line, self.session.config), self._note)
+        gates.take(self.engine, partial(terminal_internals.write_line, self.session.config), self._note)
 
     def _run_optimization(self) -> None:
         from pytest_promptopt.pytest_session.optimization_step import OptimizationStep

@@ -12,7 +12,8 @@ from typing import Any
 from pytest_promptopt.budget.ledger import Ledger
 from pytest_promptopt.errors import ErrorKind, ModelError
 from pytest_promptopt.models import Model
-from pytest_promptopt.models.client import SLICE, CallResult, ModelClient
+from pytest_promptopt.models.call_records import CallResult
+from pytest_promptopt.models.client import SLICE, ModelClient
 from pytest_promptopt.models.retrying_sender import PendingRequest
 from pytest_promptopt.models.unpatched_asyncio import asyncio
 from pytest_promptopt.pytest_session.worker_messages import result_from_json

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pytest_promptopt.errors import PromptoptError
-from pytest_promptopt.models.client import PaidCall
-from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.models.call_records import PaidCall
+from pytest_promptopt.pytest_engine import terminal_internals
 from pytest_promptopt.pytest_session.baseline_session import earlier_texts
 from pytest_promptopt.pytest_session.distributed_session import DistributedSession
 from pytest_promptopt.pytest_session.gate_samples import GateSamples
@@ -42,7 +42,7 @@ class DistributedCheck(DistributedSession):
                 for prompt, name, value, where in told["marked"]
             ]
             gates = GateSamples(self._cases, marked, frozenset(told["partial"]), self._settings)
-            gates.take(evaluator, partial(internals.write_line, self._config), self._note)
+            gates.take(evaluator, partial(terminal_internals.write_line, self._config), self._note)
         if self.earlier is not None:
             self.earlier.answer(evaluator, self._note)
 

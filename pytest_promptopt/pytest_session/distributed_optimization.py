@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_promptopt.errors import SettingsError
-from pytest_promptopt.models.client import PaidCall
+from pytest_promptopt.models.call_records import PaidCall
 from pytest_promptopt.pytest_session.case_descriptions import DescribedCase
 from pytest_promptopt.pytest_session.distributed_session import DistributedSession
 from pytest_promptopt.pytest_session.optimization_step import OptimizationStep

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_promptopt.errors import PromptoptError
-from pytest_promptopt.models.client import PaidCall
-from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.models.call_records import PaidCall
+from pytest_promptopt.pytest_engine import internals, terminal_internals
 from pytest_promptopt.pytest_engine.prompt_use import PromptUse
 from pytest_promptopt.pytest_session.answer_service import AnswerService
 from pytest_promptopt.pytest_session.case_descriptions import DescribedCase, described
+from pytest_promptopt.pytest_session.paid_calls import PaidCalls
 from pytest_promptopt.pytest_session.session_calls import SessionCalls
 from pytest_promptopt.pytest_session.worker_evaluator import Question, WorkerEvaluator
 from pytest_promptopt.pytest_session.worker_pool import WorkerPool, WorkState
@@ -76,6 +77,11 @@ class DistributedSession(ABC):
     def unwritten(self) -> Sequence[str]:
         """Prompts with a better text that could not be put into its file."""
         return ()
+
+    @property
+    def paid(self) -> PaidCalls:
+        """What was paid here, for all workers."""
+        return self._calls.paid
 
     def header(self) -> list[str]:
         """Nothing: when pytest asks, no worker has collected."""
@@ -154,7 +160,7 @@ class DistributedSession(ABC):
             internals.load_conftest(self._config, root / path)
         self._cases = CaseTable(described(told["cases"], root))
         for line in told["header"]:
-            internals.write_line(self._config, line)
+            terminal_internals.write_line(self._config, line)
 
     def _evaluator(self) -> WorkerEvaluator:
         return WorkerEvaluator(

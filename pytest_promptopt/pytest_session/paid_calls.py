@@ -7,7 +7,7 @@ from dataclasses import astuple
 from threading import Lock
 from typing import Any
 
-from pytest_promptopt.models.client import PaidCall
+from pytest_promptopt.models.call_records import PaidCall
 from pytest_promptopt.records import Spend
 
 

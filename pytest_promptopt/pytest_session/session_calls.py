@@ -10,7 +10,8 @@ import pytest
 
 from pytest_promptopt.budget.ledger import Ledger
 from pytest_promptopt.interception.application_model import ApplicationModel
-from pytest_promptopt.models.client import ModelClient, PaidCall
+from pytest_promptopt.models.call_records import PaidCall
+from pytest_promptopt.models.client import ModelClient
 from pytest_promptopt.models.user_models import UserModels
 from pytest_promptopt.pytest_engine.patches import PACKAGES, modules_of
 from pytest_promptopt.pytest_session.controller_client import ControllerClient

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,7 +13,9 @@ from pytest_promptopt.driver.optimization_driver import C, OptimizationDriver
 from pytest_promptopt.models.user_models import UserModels
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.strategy import Strategy
-from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.pytest_engine import terminal_internals
+from pytest_promptopt.pytest_session.live_session import LIVE, LiveSession
+from pytest_promptopt.pytest_session.next_steps import selection
 from pytest_promptopt.pytest_session.user_hooks import chosen_strategies, user_search_hooks
 from pytest_promptopt.replay.case_table import CaseTable, K
 from pytest_promptopt.reports.live import Progress, SilentProgress, progress_for
@@ -38,11 +39,7 @@ class OptimizationRun(OptimizationDriver[K, C]):
         self._config = config
 
     def _selection(self) -> str:
-        """How the command line chose among all tests; empty when it did not."""
-        option = self._config.getoption
-        given = [(f"-{flag}", option(name)) for flag, name in (("k", "keyword"), ("m", "markexpr"))]
-        chosen = [part for flag, value in given if value for part in (flag, value)]
-        return shlex.join([*chosen, *option("file_or_dir")])
+        return selection(self._config)
 
     def _strategies(self) -> dict[str, Strategy]:
         return chosen_strategies(self._config, self._settings.strategy)
@@ -55,12 +52,15 @@ class OptimizationRun(OptimizationDriver[K, C]):
         return "leave some tests without @pytest.mark.heldout, or set promptopt_split = 60/20/20"
 
     def _say(self, line: str) -> None:
-        internals.write_line(self._config, line)
+        terminal_internals.write_line(self._config, line)
 
     def _open_progress(self) -> Progress:
+        live: LiveSession | None = self._config.pluginmanager.get_plugin(LIVE)
+        if live is not None:
+            live.clear()
         reporter: pytest.TerminalReporter | None
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is None or reporter.verbosity < -1:
+        if reporter is None or reporter.verbosity < 0:
             return SilentProgress()
-        stream = internals.terminal_stream(reporter)
+        stream = getattr(*terminal_internals.terminal_place(reporter))
         return progress_for(stream, stream.isatty())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import pytest
 from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.prompt_check import PromptCheck, all_gates_hold
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.pytest_engine import internals
+from pytest_promptopt.pytest_engine import internals, terminal_internals
 from pytest_promptopt.pytest_engine.prompt_use import PromptUse
 from pytest_promptopt.pytest_engine.report_data import forget_case, read_data
 from pytest_promptopt.pytest_engine.tolerated_failures import OWN, Fault, is_tolerated, tell_junit
@@ -61,6 +61,8 @@ class Summary:
         #: The cases that fail the session; what a gate decides on is not there.
         self._failed: set[str] = set()
         self._runner: CaseRunner | None = None
+        #: Whether Ctrl-C has ended the session, after it had begun to run cases.
+        self._interrupted = False
         self._checks: tuple[PromptCheck, ...] = ()
         self._feedbacks: dict[str, Feedback] = {}
         self._baseline = baseline_of(config)
@@ -80,6 +82,13 @@ class Summary:
         if is_tolerated(report):
             internals.remember_failure(self._config, report.nodeid)
         forget_case(report)
+
+    def count_cached(self, paid: Set[str]) -> int:
+        """How many answers of the cases reported so far came from the cache.
+
+        :param paid: keys of calls that were paid for in this session.
+        """
+        return self._tally.count_cached(paid)
 
     def note(self, notes: Iterable[str]) -> None:
         self._notes += [note for note in notes if note not in self._notes]
@@ -112,8 +121,13 @@ class Summary:
             return category, letter, (word, {"yellow": True})
         return None
 
+    def note_interrupt(self) -> None:
+        """Ctrl-C: what comes now is the end."""
+        self._interrupted = True
+
     def finish(self, session: pytest.Session) -> None:
         """Decide the gate and the exit status, and write the reports."""
+        self._interrupted = self._interrupted and session.exitstatus == pytest.ExitCode.INTERRUPTED
         if self._files is not None:
             remember_files(self._config, self._files)
         self.note(self._use.sentences())
@@ -232,7 +246,7 @@ class Summary:
 
     def show(self, reporter: pytest.TerminalReporter) -> None:
         """Print the sections, each only if it has something to say."""
-        width = internals.terminal_width(reporter)
+        width = terminal_internals.terminal_width(reporter)
         if self._run is not None:
             self._show_run(self._run, reporter, width)
         elif reporter.verbosity > -2 and not reporter.no_summary:
@@ -241,14 +255,7 @@ class Summary:
             if self._baseline is not None:
                 self._baseline.show(reporter, width)
         self._show_calls(reporter)
-        if any(check.thresholds for check in self._checks):
-            from pytest_promptopt.reports.check_report import gate_lines
-
-            for line in gate_lines(self._checks):
-                reporter.write_line(line.text, **line.markup)
         self._show_noise(reporter)
-        if self._baseline is not None:
-            self._baseline.show_verdicts(reporter)
         for note in self._notes:
             reporter.write_line(f"promptopt: {printable(note)}", yellow=True)
         if os.environ.get("GITHUB_ACTIONS"):
@@ -256,6 +263,31 @@ class Summary:
 
             for command in annotation_lines(self._config, self._report(), self._failed):
                 reporter.write_line(command)
+        self._show_next_steps(reporter)
+        self._show_verdicts(reporter)
+
+    def _show_next_steps(self, reporter: pytest.TerminalReporter) -> None:
+        if self._run is not None or self._interrupted:
+            from pytest_promptopt.pytest_session.next_steps import next_steps
+
+            steps = next_steps(self._config, self._settings, self._run, interrupted=self._interrupted)
+            for step in steps:
+                reporter.write_line(printable(step), bold=True)
+
+    def _show_verdicts(self, reporter: pytest.TerminalReporter) -> None:
+        """Last of all: what has become of the prompts, what the gates say, what is worse than before."""
+        if self._run is not None:
+            from pytest_promptopt.reports.verdicts import run_verdicts
+
+            for line in run_verdicts(self._run, alpha=self._settings.alpha):
+                reporter.write_line(line.text, **line.markup)
+        if any(check.thresholds for check in self._checks):
+            from pytest_promptopt.reports.check_report import gate_lines
+
+            for line in gate_lines(self._checks):
+                reporter.write_line(line.text, **line.markup)
+        if self._baseline is not None:
+            self._baseline.show_verdicts(reporter)
 
     def _show_calls(self, reporter: pytest.TerminalReporter) -> None:
         """Say what a check has asked and paid; an optimization has a table of its own."""

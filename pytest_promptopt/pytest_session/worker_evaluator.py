@@ -53,6 +53,12 @@ class WorkerEvaluator:
         self._reached = False
         self.client = client
         self.withheld = WithheldCases()
+        self._under_way: Evaluations | None = None
+
+    @property
+    def step(self) -> tuple[int, int]:
+        """As of `CaseEngine`; a worker tells of its part when that is done."""
+        return (0, 0) if self._under_way is None else self._under_way.step
 
     def probe(self) -> dict[int, frozenset[str]]:
         """The keys of the calls of each case under the files as they are, up to its first unknown answer."""
@@ -71,11 +77,14 @@ class WorkerEvaluator:
         jobs = [(n, case) for n, trial in enumerate(trials) for case in trial.cases if case not in withheld]
         jobs.sort(key=lambda job: self._order[job[1]])
         tasks = Evaluations(trials, jobs, concurrency=self._concurrency, together=self._together)
+        self._under_way = tasks
         try:
             self._pool.run(tasks, going_on)
         except KeyboardInterrupt:
             self._pool.interrupt()
             raise
+        finally:
+            self._under_way = None
         self._reached |= tasks.reached
         self._withhold(trials, tasks.found)
         results = [
@@ -182,6 +191,10 @@ class Evaluations:
     @property
     def unfinished(self) -> bool:
         return self._left > 0
+
+    @property
+    def step(self) -> tuple[int, int]:
+        return self._all - self._left, self._all
 
     def take(self, worker: Worker, workers: int) -> Task | None:
         if not self._open:

@@ -7,7 +7,7 @@ from dataclasses import astuple
 from typing import Any
 
 from pytest_promptopt.errors import ErrorKind, ModelError
-from pytest_promptopt.models.client import CallResult, PaidCall
+from pytest_promptopt.models.call_records import CallResult, PaidCall
 from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.records import Answer, Request, Role, Spend
 

@@ -12,7 +12,7 @@ import pytest
 
 from pytest_promptopt.assertions.source_location import location_of
 from pytest_promptopt.models.answer_validation import error_words
-from pytest_promptopt.models.client import PaidCall
+from pytest_promptopt.models.call_records import PaidCall
 from pytest_promptopt.optimizer.protocols import StopRun
 from pytest_promptopt.pytest_engine.outcomes import to_json
 from pytest_promptopt.pytest_session.case_descriptions import as_seen_from, describe

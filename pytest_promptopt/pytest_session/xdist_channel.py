@@ -52,15 +52,18 @@ class Connection:
             self._channel.setcallback(received, endmarker=None)
 
 
-def connection_to(node: Any) -> Connection:
-    """Open a channel to a worker that is about to be started."""
-    channel = node.workerinput[KEY] = node.gateway.newchannel()
+def connection_to(node: Any, key: str = KEY) -> Connection:
+    """Open a channel to a worker that is about to be started.
+
+    :param key: under which the worker finds it.
+    """
+    channel = node.workerinput[key] = node.gateway.newchannel()
     return Connection(channel)
 
 
-def connection_of(config: pytest.Config) -> Connection | None:
+def connection_of(config: pytest.Config, key: str = KEY) -> Connection | None:
     """A worker's own end; None when it was given none."""
-    channel = getattr(config, "workerinput", {}).get(KEY)
+    channel = getattr(config, "workerinput", {}).get(key)
     return None if channel is None else Connection(channel)
 
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from pytest_promptopt.errors import ModelError, PromptoptError, SettingsError
 from pytest_promptopt.grading.judge import Asking, Found, Judge, Question
 from pytest_promptopt.labels import AnyLabel, Kind, Label, PairLabel
-from pytest_promptopt.models.client import CallResult
+from pytest_promptopt.models.call_records import CallResult
 from pytest_promptopt.records import Answer, Call, Role
 from pytest_promptopt.replay.run import Run
 from pytest_promptopt.replay.run_calls import RunCalls

@@ -102,6 +102,8 @@ class WaitingSamples(Generic[C]):
         self._submit = submit
         self._landed = landed
         self._by_key: dict[str, list[PendingSample[C]]] = {}
+        #: How many samples of the evaluation under way have their outcome, and how many there are.
+        self.step = (0, 0)
 
     def __len__(self) -> int:
         """How many answers are waited for."""
@@ -110,6 +112,7 @@ class WaitingSamples(Generic[C]):
     def clear(self) -> None:
         """Wake nobody any more."""
         self._by_key.clear()
+        self.step = (0, 0)
 
     def wait_for(self, pending: PendingSample[C], run: Run[Any]) -> None:
         """Get the answers that `run` lacks; raises `ReplayError` when this case can never be replayed."""
@@ -150,6 +153,8 @@ class WaitingSamples(Generic[C]):
         """
         fresh, ready = deque(samples), deque[PendingSample[C]]()
         undecided = len(fresh)
+        if not self.step[1]:
+            self.step = (0, undecided)
         while undecided:
             pending = None
             if ready:
@@ -159,5 +164,6 @@ class WaitingSamples(Generic[C]):
             if pending is not None:
                 decide(pending)
                 undecided -= pending.outcome is not None
+                self.step = (self.step[0] + (pending.outcome is not None), self.step[1])
             ready.extend(self.answered(timeout=0 if pending is not None else None) if undecided else ())
             progress()

@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_promptopt.completion import Completion
 from pytest_promptopt.errors import ErrorKind, ModelError, PromptoptError, RenderError, SettingsError
-from pytest_promptopt.models.client import CallResult
+from pytest_promptopt.models.call_records import CallResult
 from pytest_promptopt.records import Call, Message, Request
 from pytest_promptopt.replay.call_content import EXTRAS, CallContent, tools_and_files
 from pytest_promptopt.replay.run import Run

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from pytest_promptopt.errors import ModelError, PromptoptError
-from pytest_promptopt.models.client import CallResult, ModelClient
+from pytest_promptopt.models.call_records import CallResult
+from pytest_promptopt.models.client import ModelClient
 from pytest_promptopt.records import Request, Role
 from pytest_promptopt.replay.run import Run
 from pytest_promptopt.replay.suspension import Suspended, let_siblings_ask

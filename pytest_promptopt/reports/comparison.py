@@ -92,14 +92,17 @@ def _before(runs: Sequence[Sequence[PromptResult]]) -> Row:
 
 def _rates(prompts: Sequence[PromptResult], alpha: float) -> Row:
     scores = {score.split: score for score in prompts[0].scores}
-    return (*(_after(scores.get(split)) for split in Split), _gain(prompts, scores.get(Split.HELDOUT), alpha))
+    return (
+        *(_after(scores.get(split)) for split in Split),
+        gain_words(prompts, scores.get(Split.HELDOUT), alpha),
+    )
 
 
 def _after(score: SplitScore | None) -> str:
     return "-" if score is None or score.after is None else shown_rate(score, score.after)
 
 
-def _gain(prompts: Sequence[PromptResult], heldout: SplitScore | None, alpha: float) -> str:
+def gain_words(prompts: Sequence[PromptResult], heldout: SplitScore | None, alpha: float) -> str:
     """``confirmed, carries over``: what fresh answers and held-out cases say of the new text."""
     changed = next((prompt for prompt in prompts if prompt.before != prompt.after), None)
     if changed is None or changed.confirmation is None:

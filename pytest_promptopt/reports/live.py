@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from pytest_promptopt.records import Spend, Split
+from pytest_promptopt.records import Split
+from pytest_promptopt.reports.live_wording import CallFigures, TimeLeft, packed, run_parts
+from pytest_promptopt.reports.screen import moves_cursor, own_stream
 from pytest_promptopt.reports.wording import caught_up, cost, count_examples, duration, percent
 from pytest_promptopt.results import (
     CandidateResult,
@@ -18,12 +21,15 @@ from pytest_promptopt.results import (
     SplitScore,
 )
 from pytest_promptopt.text import excerpt, plural, printable
-from pytest_promptopt.unpatched import time
+from pytest_promptopt.unpatched import os, time
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 UPDATES_PER_SECOND = 8
+
+#: Seconds after which a log says how it is, if nothing else was said.
+LINE_EVERY = 30.0
 
 #: The longest reason why a candidate was refused.
 MAX_REASON_WIDTH = 120
@@ -32,8 +38,7 @@ MAX_REASON_WIDTH = 120
 class Progress(Protocol):
     """Watches a refinement; cannot steer it and never raises for what it is shown.
 
-    Everything but `calls` comes from the main thread; `calls` may come from any. Who calls `started` calls
-    `finished` in a ``finally``: the terminal's cursor is hidden in between.
+    Who calls `started` calls `finished` in a ``finally``: the terminal's cursor is hidden in between.
     """
 
     def started(self, prompts: Sequence[str], cases: int) -> None:
@@ -51,8 +56,14 @@ class Progress(Protocol):
     def caught_up(self, found: CatchUp) -> None:
         """Cases that the best text was spared so far were run."""
 
-    def calls(self, in_flight: int, done: int, spend: Spend) -> None:
-        """Answers now waited for, calls made and what the run paid so far, all roles together."""
+    def strategy(self, name: str, number: int, count: int) -> None:
+        """The next one of so many strategies begins; nothing of the one before it holds any more."""
+
+    def calls(self, calls: CallFigures, step: tuple[int, int]) -> None:
+        """The calls of the run at this moment, all roles together; told a few times a second.
+
+        :param step: of what the search has asked for: how many runs of cases are decided, of how many.
+        """
 
     def note(self, line: str) -> None:
         """Something to say that is no news of a search; whoever writes past the display is overwritten."""
@@ -63,7 +74,7 @@ class Progress(Protocol):
 
 def progress_for(stream: TextIO, is_terminal: bool) -> Progress:
     """The progress that fits `stream`; a terminal that cannot move its cursor (``TERM=dumb``) gets lines."""
-    if is_terminal and os.environ.get("TERM", "") not in ("dumb", "unknown"):
+    if is_terminal and moves_cursor():
         return LiveProgress(stream)
     return LineProgress(stream)
 
@@ -167,21 +178,29 @@ class SilentProgress:
     def measured(self, scores: Sequence[SplitScore]) -> None: ...
     def iteration(self, iteration: Iteration) -> None: ...
     def caught_up(self, found: CatchUp) -> None: ...
-    def calls(self, in_flight: int, done: int, spend: Spend) -> None: ...
+    def strategy(self, name: str, number: int, count: int) -> None: ...
+    def calls(self, calls: CallFigures, step: tuple[int, int]) -> None: ...
     def note(self, line: str) -> None: ...
     def finished(self) -> None: ...
 
 
 class LineProgress:
-    """One line for each phase and iteration; for logs."""
+    """One line for each phase and iteration, and one for each half minute in which nothing is said; for logs.
 
-    def __init__(self, stream: TextIO) -> None:
+    :param clock: counts seconds.
+    """
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
+        self._clock = clock
+        self._began = self._said = clock()
+        self._left = TimeLeft()
         self._last_phase: tuple[str, tuple[str, ...]] = ("", ())
         #: Of the last iteration for the prompts of this phase; 0 before.
         self._number = 0
 
     def started(self, prompts: Sequence[str], cases: int) -> None:
+        self._began = self._clock()
         self._write(f"refining {plural(len(prompts), 'prompt')} with {plural(cases, 'case')}")
 
     def phase(self, name: str, prompts: tuple[str, ...]) -> None:
@@ -204,8 +223,17 @@ class LineProgress:
         after = f"after iteration {self._number}: " * bool(self._number)
         self._write(f"  {after}{caught_up(found)}")
 
-    def calls(self, in_flight: int, done: int, spend: Spend) -> None:
-        """Not shown: a log wants no line per call."""
+    def strategy(self, name: str, number: int, count: int) -> None:
+        self._last_phase, self._number = ("", ()), 0
+        self.note(f"promptopt: strategy {name}")
+
+    def calls(self, calls: CallFigures, step: tuple[int, int]) -> None:
+        if self._clock() >= self._said + LINE_EVERY:
+            self._write(f"  {', '.join(self._parts(calls, step))}")
+
+    def _parts(self, calls: CallFigures, step: tuple[int, int]) -> list[str]:
+        now = self._clock()
+        return run_parts(calls, step, now - self._began, self._left.estimate(now, *step))
 
     def note(self, line: str) -> None:
         self._write(printable(line))
@@ -214,6 +242,7 @@ class LineProgress:
         self._stream.flush()
 
     def _write(self, line: str) -> None:
+        self._said = self._clock()
         encoding = self._stream.encoding or "utf-8"
         self._stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         self._stream.flush()
@@ -222,15 +251,17 @@ class LineProgress:
 class LiveProgress(LineProgress):
     """The same lines, and below them a display that renews itself a few times a second and then is gone."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         from rich.console import Console
         from rich.live import Live
 
-        super().__init__(_own_stream(stream))
+        super().__init__(own_stream(stream), clock)
         self._owned = self._stream is not stream
-        self._began = time.monotonic()
+        self._heading = ""
+        #: The pass rate that the search stands at.
+        self._best: float | None = None
         self._iteration: Iteration | None = None
-        self._calls = (0, 0, Spend())
+        self._calls, self._step, self._told = CallFigures(), (0, 0), self._began
         self._console = Console(file=self._stream, force_terminal=True, highlight=False)
         self._live = Live(
             console=self._console,
@@ -242,21 +273,26 @@ class LiveProgress(LineProgress):
         )
 
     def started(self, prompts: Sequence[str], cases: int) -> None:
-        self._began = time.monotonic()
         super().started(prompts, cases)
         self._live.start()
 
+    def strategy(self, name: str, number: int, count: int) -> None:
+        self._heading = f"strategy {name} ({number} of {count})"
+        self._iteration = self._best = None
+        super().strategy(name, number, count)
+
     def phase(self, name: str, prompts: tuple[str, ...]) -> None:
         if (name, prompts) != self._last_phase:
-            self._iteration = None  # first: the display, in its own thread, shows no phase with another's
+            # First: the display, in its own thread, shows no phase with another's.
+            self._iteration = self._best = None
         super().phase(name, prompts)
 
     def iteration(self, iteration: Iteration) -> None:
-        self._iteration = iteration
+        self._iteration, self._best = iteration, iteration.best
         super().iteration(iteration)
 
-    def calls(self, in_flight: int, done: int, spend: Spend) -> None:
-        self._calls = (in_flight, done, spend)
+    def calls(self, calls: CallFigures, step: tuple[int, int]) -> None:
+        self._calls, self._step, self._told = calls, step, self._clock()
 
     def finished(self) -> None:
         try:
@@ -268,16 +304,38 @@ class LiveProgress(LineProgress):
     def _write(self, line: str) -> None:
         from rich.text import Text
 
-        self._console.print(Text(line), soft_wrap=True)
+        self._said = self._clock()
+        self._follow_size()
+        indent = len(line) - len(line.lstrip())
+        for part in textwrap.wrap(
+            line,
+            max(self._console.width - 1, 20),
+            subsequent_indent=" " * (indent + 4),
+            break_long_words=False,
+            break_on_hyphens=False,
+        ):
+            self._console.print(Text(part), soft_wrap=True)
 
     def _display(self) -> RenderableType:
+        """In a thread of rich's, which must not raise there."""
+        from rich.text import Text
+
+        try:
+            return self._screen()
+        except Exception:
+            return Text()
+
+    def _screen(self) -> RenderableType:
         from rich.text import Text
 
         self._follow_size()
-        in_flight, done, spend = self._calls
-        phase, iteration = self._last_phase, self._iteration
+        phase, iteration, best = self._last_phase, self._iteration, self._best
         text = Text(no_wrap=True, overflow="ellipsis")
+        if self._heading:
+            text.append(f"{printable(self._heading)}\n", style="bold")
         text.append(phase_line(*phase) if any(phase) else "refining", style="bold")
+        if best is not None:
+            text.append(f", best {percent(best)}")
         if iteration is not None:
             text.append(f", last tried in iteration {iteration.number}:")
             for candidate in iteration.candidates:
@@ -286,10 +344,11 @@ class LiveProgress(LineProgress):
                 )
                 words = f"\n  {_short(candidate, iteration):<30}{excerpt(candidate.direction, 100)}"
                 text.append(words, style=style)
-        text.append(
-            f"\n  waiting for {plural(in_flight, 'answer')}, {plural(done, 'call')} made, {cost(spend)}, "
-        )
-        text.append(duration(time.monotonic() - self._began))
+        calls = self._calls
+        if calls.in_flight:  # it has grown since
+            calls = replace(calls, longest=calls.longest + self._clock() - self._told)
+        for line in packed(self._parts(calls, self._step), self._console.width - 3):
+            text.append(f"\n  {line}")
         return text
 
     def _follow_size(self) -> None:
@@ -300,17 +359,3 @@ class LiveProgress(LineProgress):
             return
         if size.columns and size.lines:
             self._console.size = size
-
-
-def _own_stream(stream: TextIO) -> TextIO:
-    """A stream of our own to the same terminal.
-
-    While a test runs, pytest's capture points file descriptor 1 at a temporary file; what the refreshing
-    thread wrote there would miss the terminal and soil the test's captured output.
-    """
-    stream.flush()
-    try:
-        copy = os.dup(stream.fileno())
-    except (OSError, ValueError):
-        return stream
-    return os.fdopen(copy, "w", encoding=stream.encoding, errors="backslashreplace")

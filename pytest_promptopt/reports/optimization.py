@@ -104,7 +104,7 @@ def error_lines(found: Sequence[str], width: int, *, told: Sequence[str] = ()) -
             )
 
 
-_OUTCOMES: Mapping[PromptOutcome, Markup] = {
+OUTCOME_MARKUP: Mapping[PromptOutcome, Markup] = {
     PromptOutcome.IMPROVED: GOOD,
     PromptOutcome.UNCHANGED: WARN,
     PromptOutcome.NOT_SHOWN: WARN,
@@ -185,7 +185,7 @@ def _tried(iterations: Collection[Iteration], candidates: Sequence[CandidateResu
 
 
 def _headline(prompt: PromptResult, more: str = "") -> Line:
-    markup = _OUTCOMES[prompt.outcome]
+    markup = OUTCOME_MARKUP[prompt.outcome]
     if why := why_unwritten(prompt):
         more = f": {excerpt(why, MAX_REASON_WIDTH)}"
         markup = WARN

@@ -12,7 +12,7 @@ from typing import Any
 
 from pytest_promptopt.errors import ErrorKind, ModelError, SettingsError
 from pytest_promptopt.journal import FILE_NAME, Event, JournalError, read_events
-from pytest_promptopt.models.client import RecordedCall
+from pytest_promptopt.models.call_records import RecordedCall
 from pytest_promptopt.optimizer.halting import HaltReason
 from pytest_promptopt.prompts.sources import file_of
 from pytest_promptopt.records import Answer, Role, Spend

@@ -13,7 +13,7 @@ from typing import Any
 from pytest_promptopt.budget.ledger import Ledger
 from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.journal import FILE_NAME, Journal, JournalError
-from pytest_promptopt.models.client import PaidCall, RecordedCall
+from pytest_promptopt.models.call_records import PaidCall, RecordedCall
 from pytest_promptopt.project_dir import ensure_home
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.records import Answer, Request, Role, Spend

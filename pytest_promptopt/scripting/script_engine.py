@@ -12,7 +12,7 @@ from pytest_promptopt.errors import ModelError, PromptFileError
 from pytest_promptopt.models.client import ModelClient
 from pytest_promptopt.optimizer.halting import halt_of
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
-from pytest_promptopt.prompts import PromptFile
+from pytest_promptopt.prompts.candidate_files import CandidateFiles
 from pytest_promptopt.records import CaseResult, Outcome, Overlay, Status
 from pytest_promptopt.replay.case_requests import ends_search
 from pytest_promptopt.replay.pending_sample import PendingSample, ReplayError
@@ -44,7 +44,12 @@ class ScriptEngine:
         self.withheld = WithheldCases()
         self._limit = AHEAD * concurrency
         self._reached = False
-        self._candidates: dict[tuple[str, str], PromptFile] = {}
+        self._candidates = CandidateFiles()
+        self._waiting: WaitingSamples[ScriptCase] | None = None
+
+    @property
+    def step(self) -> tuple[int, int]:
+        return (0, 0) if self._waiting is None else self._waiting.step
 
     def probe(self) -> dict[str, frozenset[str]]:
         """The keys of the calls of each case under the files as they are, up to its first unknown answer.
@@ -64,7 +69,7 @@ class ScriptEngine:
         :param progress: called again and again meanwhile.
         """
         pending = PendingTrials(trials, self.cases)
-        waiting = WaitingSamples[ScriptCase](
+        waiting = self._waiting = WaitingSamples[ScriptCase](
             self.client.submit,
             lambda timeout: self._landed(timeout, progress),
         )
@@ -74,6 +79,7 @@ class ScriptEngine:
             limit=lambda: self._limit,
             progress=progress,
         )
+        self._waiting = None
         self._reached |= pending.reached
         outcomes = pending.outcomes
         if not self._reached:
@@ -118,19 +124,12 @@ class ScriptEngine:
 
     def _open(self, case: ScriptCase, overlay: Overlay, sample: int, attempt: int) -> Run[ScriptCase]:
         files = {
-            stage: self._candidate(file, overlay[file.name]) if file.name in overlay else file
+            stage: self._candidates.file(file, overlay[file.name]) if file.name in overlay else file
             for stage, file in case.files.items()
         }
         run = Run(case, self.client, overlay, files, sample, attempt)
         run.suspends = lambda: True
         return run
-
-    def _candidate(self, file: PromptFile, prose: str) -> PromptFile:
-        """`file` under a candidate; compiled once, not once a case."""
-        key = (file.name, prose)
-        if key not in self._candidates:
-            self._candidates[key] = file.with_prose(prose)
-        return self._candidates[key]
 
     def _verdict(self, run: Run[ScriptCase]) -> Verdict | None:
         """How a run was judged; None when it lacks an answer, or a call of it failed."""

@@ -54,7 +54,7 @@ NOISE = (
     (re.compile(r" *\b\d+(?:\.\d+)?[mu]?s\b(?: \(\d+:\d\d:\d\d\))?"), " TIME"),
     (re.compile(r"\b0x[0-9a-f]+"), "0xADDRESS"),
     (re.compile(r"^(?:plugins|promptopt): .*\n", re.MULTILINE), ""),
-    (re.compile(r"^\d+ model calls?, .*\n", re.MULTILINE), ""),
+    (re.compile(r"^(\d+ model calls?, |continue: ).*\n", re.MULTILINE), ""),
     (re.compile(r"^-+ answer of \S+ -+\n.*\n", re.MULTILINE), ""),
     # Up to what pytest prints last: why it stopped, and its counts.
     (re.compile(r"^=+ why prompts fail =+\n(?:(?![=!]|\d+ (?:passed|failed|error)).*\n)*", re.MULTILINE), ""),

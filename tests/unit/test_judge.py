@@ -21,7 +21,8 @@ from pytest_promptopt.grading.judge_prompts import JudgePrompt, comparing_prompt
 from pytest_promptopt.grading.judge_setup import JudgeSetup
 from pytest_promptopt.grading.verdict_reading import PREFERENCE_SCHEMA, VERDICT_SCHEMA
 from pytest_promptopt.labels import PairLabel
-from pytest_promptopt.models.client import ModelClient, PaidCall
+from pytest_promptopt.models.call_records import PaidCall
+from pytest_promptopt.models.client import ModelClient
 from pytest_promptopt.models.registry import resolve_model, takes_schema
 from pytest_promptopt.models.strict_schemas import CLAUDE, OPENAI, strict_copy
 from pytest_promptopt.optimizer.confirmation import FIRST_SAMPLE, SAMPLES_OF_A_RUN

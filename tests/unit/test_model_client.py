@@ -25,7 +25,8 @@ from pytest_promptopt import testing
 from pytest_promptopt.budget.ledger import Ledger, Price, input_bound
 from pytest_promptopt.errors import CONSEQUENCES, ErrorKind, ModelError, SettingsError
 from pytest_promptopt.models import unpatched_asyncio
-from pytest_promptopt.models.client import CallResult, ModelClient, PaidCall, RecordedCall
+from pytest_promptopt.models.call_records import CallResult, PaidCall, RecordedCall
+from pytest_promptopt.models.client import ModelClient
 from pytest_promptopt.models.registry import resolve_model
 from pytest_promptopt.models.retry import RetryPolicy
 from pytest_promptopt.records import Answer, Message, Request, Role, Spend, Usage
@@ -109,6 +110,33 @@ def test_an_answer_is_unknown_then_under_way_then_known() -> None:
         assert client.wait() == frozenset()
     assert model.thread is not threading.current_thread()
     assert model.closed == 1
+
+
+def test_who_waits_can_say_how_many_calls_are_sent_and_since_when() -> None:
+    model = FakeModel(seconds=0.02)
+    with calling(model, concurrency=2) as client:
+        seen: list[tuple[int, float]] = []
+        client.while_waiting = lambda: seen.append(client.under_way)
+        settle(client, *(question(str(number)) for number in range(4)))
+        assert max(count for count, _ in seen) == 2, "what queues for a slot is not sent"
+        assert all((longest > 0) == (count > 0) for count, longest in seen)
+        assert client.under_way == (0, 0.0)
+        client.while_waiting = lambda: seen.clear()
+        client.ask(question("5"), Role.TARGET)
+        assert seen == []
+
+
+def test_it_knows_how_many_of_its_answers_were_cached(tmp_path: Path) -> None:
+    cache = ResponseCache(tmp_path, warn=pytest.fail)
+    with calling(FakeModel(), cache=cache) as client:
+        settle(client, question("a"), question("b"))
+        assert client.answers == (2, 0)
+    with calling(FakeModel(failed(ErrorKind.BAD_REQUEST)), cache=cache) as client:
+        settle(client, question("new"))
+        assert client.answers == (0, 0), "an error is no answer"
+        settle(client, question("a"), question("c"))
+        assert client.answers == (2, 1)
+    cache.close()
 
 
 def test_nothing_starts_before_the_first_request() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import execnet
 
-from pytest_promptopt.models.client import PaidCall
+from pytest_promptopt.models.call_records import PaidCall
 from pytest_promptopt.pytest_session.paid_calls import PaidCalls
 from pytest_promptopt.records import Message, Request, Role, Spend
 

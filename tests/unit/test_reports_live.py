@@ -23,6 +23,7 @@ from pytest_promptopt.reports.live import (
     progress_for,
     refusal_lines,
 )
+from pytest_promptopt.reports.live_wording import CallFigures
 from pytest_promptopt.results import (
     CandidateResult,
     CandidateVerdict,
@@ -53,6 +54,7 @@ ITERATION = Iteration(
     spend=Spend(calls=312, cost=0.42),
     elapsed=41.2,
 )
+CALLS = CallFigures(in_flight=41, longest=3.0, made=300, spend=Spend(calls=300, cost=0.4), cached=0.25)
 BEFORE = "  before: 27.8% of 72 training cases, 25.9% of 27 validation cases"
 REFUSAL = "    2.3 refused: It was tried before."
 LINE = "  iteration 2: best 72.5% (tried 72.5% accepted, 50.0%, 1 refused; 312 calls, $0.4200, 41.2s)"
@@ -78,7 +80,7 @@ def watch(progress: LiveProgress | LineProgress) -> None:
     progress.phase("training", (ROUTE,))
     progress.phase("training", (ROUTE,))
     progress.measured([score(Split.TRAIN, 72, 0.278), score(Split.VALIDATION, 27, 0.259)])
-    progress.calls(41, 300, Spend(calls=300, cost=0.4))
+    progress.calls(CALLS, (18, 72))
     progress.iteration(ITERATION)
 
 
@@ -216,6 +218,61 @@ def test_a_note_is_a_line_of_its_own(terminal_file: io.TextIOWrapper) -> None:
     assert "promptopt: strategy \\x1b[2Kevolve\n" in written(terminal_file)
 
 
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_log_hears_of_calls_only_when_nothing_else_is_said_for_half_a_minute() -> None:
+    log, clock = io.StringIO(), Clock()
+    progress = LineProgress(log, clock)
+    progress.started([ROUTE], 72)
+    for clock.now in (10.0, 29.0):
+        progress.calls(CALLS, (18, 72))
+    progress.phase("training", (ROUTE,))
+    for clock.now in (58.0, 59.0, 60.0, 88.0, 89.5):
+        progress.calls(CALLS, (18, 72))
+    assert log.getvalue().splitlines()[2:] == [
+        "  18 of 72 runs done, waiting for 41 answers, the first for 3.0s, 300 calls made, $0.4000, "
+        f"25.0% of answers from the cache, {so_far} so far"
+        for so_far in ("59.0s", "1m 30s")
+    ]
+
+
+def test_each_strategy_has_its_heading_and_nothing_of_the_one_before(
+    terminal_file: io.TextIOWrapper,
+) -> None:
+    clock = Clock()
+    progress = LiveProgress(terminal_file, clock)
+    progress.strategy("refine", 1, 2)
+    watch(progress)
+    clock.now = 2.0
+    assert str(progress._display()).splitlines()[:2] == [
+        "strategy refine (1 of 2)",
+        "prompts/route.md: training, best 72.5%, last tried in iteration 2:",
+    ]
+    assert "the first for 5.0s" in str(progress._display()), "it has waited on since that was told"
+    progress.strategy("evolve", 2, 2)
+    assert str(progress._display()).splitlines()[:2] == ["strategy evolve (2 of 2)", "refining"]
+    progress.phase("training", (ROUTE,))
+    assert str(progress._display()).splitlines()[1] == "prompts/route.md: training"
+    progress.finished()
+    assert written(terminal_file).count("promptopt: strategy evolve\n") == 1
+
+
+def test_a_display_that_cannot_be_drawn_ends_nothing(
+    terminal_file: io.TextIOWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress = LiveProgress(terminal_file)
+    monkeypatch.setattr(progress, "_screen", lambda: 1 / 0)
+    watch(progress)
+    progress.finished()
+    assert REFUSAL in written(terminal_file)
+
+
 def test_the_last_phase_is_called_held_out() -> None:
     log = io.StringIO()
     LineProgress(log).phase("heldout", (ROUTE,))
@@ -236,10 +293,12 @@ def test_a_terminal_keeps_the_lines_and_loses_the_display(terminal_file: io.Text
     screen = written(terminal_file)
     assert "refining 2 prompts with 60 cases" in screen
     assert BEFORE in screen
-    assert LINE in screen
+    assert "1 refused; 312 calls,\n" in screen, "a line breaks between words"
+    assert "      $0.4200, 41.2s)\n" in screen
     assert screen.count("prompts/route.md: training") >= 2, "a line that stays, and the title of the display"
     assert ", last tried in iteration 2:" in screen
-    assert "waiting for 41 answers, 300 calls made, $0.4000" in screen
+    assert "18 of 72 runs done, waiting for 41 answers, the first for 3.0s," in screen
+    assert "300 calls made, $0.4000, 25.0% of answers from the cache, 0.0s so far" in screen
     assert r"state the \x1b[31moutput format" in screen
     assert screen.rindex("\x1b[2K") > screen.rindex("waiting for")
 
@@ -268,12 +327,13 @@ def test_the_display_writes_past_what_pytest_captures(tmp_path: Path) -> None:
 import os, sys, tempfile, time
 from pytest_promptopt.records import Spend
 from pytest_promptopt.reports.live import LiveProgress
+from pytest_promptopt.reports.live_wording import CallFigures
 
 progress = LiveProgress(sys.stdout)
 progress.started(["prompts/route.md"], 3)
 saved, captured = os.dup(1), tempfile.TemporaryFile()
 os.dup2(captured.fileno(), 1)
-progress.calls(7, 5, Spend())
+progress.calls(CallFigures(in_flight=7, made=5), (0, 0))
 time.sleep(0.5)
 os.dup2(saved, 1)
 progress.finished()
@@ -282,7 +342,7 @@ sys.exit(1 if captured.read() else 0)
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    assert "waiting for 7 answers, 5 calls made" in run.stdout
+    assert "waiting for 7 answers, the first for " in run.stdout
     updates = len(re.findall("waiting for 7 answers", run.stdout))
     assert updates <= 6, "more than eight updates a second"
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_promptopt.errors import ErrorKind, ModelError
-from pytest_promptopt.models.client import CallResult, PaidCall
+from pytest_promptopt.models.call_records import CallResult, PaidCall
 from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.pytest_engine.outcomes import to_json
 from pytest_promptopt.pytest_session.worker_evaluator import Evaluations, Job, Probes
