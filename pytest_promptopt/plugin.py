@@ -190,6 +190,12 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
+    if session.config.option.promptopt_from_traces:
+        from pytest_promptopt.pytest_session.trace_import import TraceImport
+
+        importing = TraceImport(session, session.config.stash[settings_key])
+        session.config.pluginmanager.register(importing, "promptopt-from-traces")
+        return
     if session.config.stash[settings_key].mode is Mode.CALIBRATE:
         _calibrate(session)
         return

@@ -51,7 +51,7 @@ FLOORS = (
     {"optimizer", "assertions", "grading"},
     {"strategies", "gate", "reports"},
     {"suites"},
-    {"replay", "option_values"},
+    {"replay", "option_values", "traces"},
     {"runs", "option_table", "interception"},
     {"driver"},
     {"scripting", "loaded_prompt", "testing"},

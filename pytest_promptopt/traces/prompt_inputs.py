@@ -1,0 +1,104 @@
+"""From a recorded request back to the inputs of a prompt: the variables, and the turns after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pytest_promptopt.errors import PromptoptError
+from pytest_promptopt.prompts import PromptFile
+from pytest_promptopt.prompts.prompt_matching import NoMatch, PromptMatch, match_prompt, role_of
+from pytest_promptopt.records import Message
+from pytest_promptopt.text import join_words
+from pytest_promptopt.traces.recorded_call import RecordedCall
+
+
+@dataclass(frozen=True)
+class PromptInputs:
+    """What a case has to give for the prompt to ask the very same again.
+
+    :param messages: turns of the conversation after the prompt.
+    """
+
+    prompt: PromptFile
+    variables: Mapping[str, str]
+    messages: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True)
+class NoInputs:
+    """Why a request cannot be a case, in a sentence.
+
+    :param prompt: the prompt that it belongs to; None where it belongs to none.
+    """
+
+    reason: str
+    prompt: PromptFile | None = None
+
+
+def inputs_of(call: RecordedCall, prompts: Sequence[PromptFile]) -> list[PromptInputs | NoInputs]:
+    """The prompts that a request holds, each with its inputs; or why it holds none.
+
+    A request may hold two: one that is the system's message, and one that is the user's.
+    """
+    found = _matches(call.messages, prompts)
+    if isinstance(found, NoMatch):
+        return [NoInputs(found.reason)]
+    return [_inputs(call, match) for match in found]
+
+
+def _matches(messages: Sequence[Message], prompts: Sequence[PromptFile]) -> list[PromptMatch] | NoMatch:
+    first = match_prompt(prompts, messages)
+    if isinstance(first, NoMatch):
+        return first
+    found, taken = [first], {place.message for place in first.places}
+    others = [prompt for prompt in prompts if prompt is not first.prompt]
+    if others and len(messages) > len(taken):
+        second = match_prompt(others, messages)
+        if isinstance(second, PromptMatch) and taken.isdisjoint(place.message for place in second.places):
+            found.append(second)
+    return found
+
+
+def _inputs(call: RecordedCall, match: PromptMatch) -> PromptInputs | NoInputs:
+    prompt = match.prompt
+    if call.incomplete:
+        return NoInputs(call.incomplete, prompt)
+    if match.unplaced:
+        return NoInputs(next(iter(match.unplaced.values())), prompt)
+    lacking = sorted(prompt.needed - match.variables.keys())
+    if lacking:
+        why = next((match.unread[name] for name in lacking if name in match.unread), "")
+        names = join_words([f"`{name}`" for name in lacking])
+        return NoInputs(why or f"the value of {names} is not in the request", prompt)
+    turns = call.messages[max(place.message for place in match.places) + 1 :]
+    if any(role_of(turn) not in ("user", "assistant") for turn in turns):
+        return NoInputs("turns of other roles than user and assistant come after the prompt", prompt)
+    turns = tuple(Message(role_of(turn), turn.content) for turn in turns if turn.content.strip())
+    variables = {name: text for name, text in match.variables.items() if name in prompt.variables}
+    try:
+        rendered = prompt.render(variables, messages=turns)
+    except PromptoptError as error:
+        return NoInputs(str(error), prompt)
+    if (difference := _difference(rendered, call.messages)) is not None:
+        return NoInputs(difference, prompt)
+    return PromptInputs(prompt, variables, turns)
+
+
+def _difference(rendered: Sequence[Message], recorded: Sequence[Message]) -> str | None:
+    """Why the prompt would ask something else than what was recorded; None where it would not.
+
+    An application may strip or dedent what it renders, so blanks make no difference. A prompt alone may be
+    sent as the system's message as well as the user's.
+    """
+    own, sent = _comparable(rendered), _comparable(recorded)
+    if [text for _, text in own] != [text for _, text in sent]:
+        return "more was sent than this prompt, its variables and the turns after it"
+    if len(own) > 1 and own != sent:
+        return f"its messages were sent in other roles: {', '.join(role for role, _ in sent)}"
+    return None
+
+
+def _comparable(messages: Sequence[Message]) -> list[tuple[str, str]]:
+    texts = [(role_of(each), " ".join(each.content.split())) for each in messages]
+    return [(role, text) for role, text in texts if text]
