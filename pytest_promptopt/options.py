@@ -23,6 +23,7 @@ LAST = "(the last one)"
 #: What is switched on, by the field of `Settings`.
 FLAGS = {
     "no_regressions": "Take no candidate that fails a training or validation case which the original passed",
+    "otel": "Send spans of calls, cases and candidates to OpenTelemetry",
     "trust_judge": "Let a judge decide whose verdicts were not shown to agree with labels",
 }
 

@@ -71,6 +71,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[deselected_key] = []
     ROOTS.append(config.rootpath)
     config.add_cleanup(lambda: ROOTS.remove(config.rootpath))
+    if settings.otel:
+        from pytest_promptopt.pytest_session.span_session import NAME, SpanSession
+
+        config.pluginmanager.register(SpanSession(config, settings), NAME)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Listener(config, settings), "promptopt-listener")
         if settings.optimizing and config.getoption("dist", "no") != "no":
