@@ -77,12 +77,13 @@ class PromptCases:
 class MadeCases:
     """What became of an export.
 
-    :param left_out: why calls are no cases, with how many of them.
+    :param left_out: why calls are no cases, with how many of them; `examples` has more of some of these.
     :param calls: how many calls there were, each once.
     """
 
     prompts: dict[str, PromptCases] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
     calls: int = 0
     unrecorded: int = 0
 
@@ -109,8 +110,10 @@ def make_cases(export: Export, prompts: Sequence[PromptFile], redact: Callable[[
             continue
         for found in inputs_of(call, prompts):
             if isinstance(found, NoInputs):
-                name = found.prompt.name + ": " if found.prompt is not None else ""
-                made.left_out[name + found.reason] += 1
+                reason = found.reason if found.prompt is None else f"{found.prompt.name}: {found.reason}"
+                made.left_out[reason] += 1
+                if found.example and reason not in made.examples:
+                    made.examples[reason] = redact(found.example)
                 continue
             group = made.prompts.setdefault(found.prompt.name, PromptCases(found.prompt))
             _add(group, found, call, said, redact)

@@ -29,7 +29,7 @@ _MAX_ANSWERS = 3
 _ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 #: Words that other readers of YAML take for true and false.
 _WORDS = ("yes", "no", "on", "off", "y", "n")
-_WORD = re.compile(r"[A-Za-z][\w ./'()!-]*", re.ASCII)
+_WORD = re.compile(r"[A-Za-z][\w ./'()!?,;%&+-]*", re.ASCII)
 _BLOCK_LINE = re.compile("[^\\S ]|[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 

@@ -99,7 +99,8 @@ def _reasons(made: MadeCases) -> Iterator[str]:
             "instrumentations do that only with OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=true"
         )
     for reason, count in made.left_out.most_common(MAX_REASONS):
-        yield f"  {plural(count, 'call')} left out: {one_line(reason)}"
+        example = f"; one of them: {made.examples[reason]}" if reason in made.examples else ""
+        yield f"  {plural(count, 'call')} left out: {one_line(reason + example)}"
     if len(made.left_out) > MAX_REASONS:
         rest = sum(count for _, count in made.left_out.most_common()[MAX_REASONS:])
         yield f"  {plural(rest, 'call')} left out for other reasons"

@@ -12,6 +12,8 @@ from pytest_promptopt.records import Message
 from pytest_promptopt.text import join_words
 from pytest_promptopt.traces.recorded_call import RecordedCall
 
+NO_PROMPT = "they hold the text of none of the prompts"
+
 
 @dataclass(frozen=True)
 class PromptInputs:
@@ -30,10 +32,12 @@ class NoInputs:
     """Why a request cannot be a case, in a sentence.
 
     :param prompt: the prompt that it belongs to; None where it belongs to none.
+    :param example: the reason with what was recorded, for one of many requests of the same reason.
     """
 
     reason: str
     prompt: PromptFile | None = None
+    example: str = ""
 
 
 def inputs_of(call: RecordedCall, prompts: Sequence[PromptFile]) -> list[PromptInputs | NoInputs]:
@@ -43,7 +47,7 @@ def inputs_of(call: RecordedCall, prompts: Sequence[PromptFile]) -> list[PromptI
     """
     found = _matches(call.messages, prompts)
     if isinstance(found, NoMatch):
-        return [NoInputs(found.reason)]
+        return [NoInputs(NO_PROMPT, None, found.reason)]
     return [_inputs(call, match) for match in found]
 
 

@@ -287,3 +287,15 @@ class TestWhoGetsThem:
     def test_nothing_is_told_unless_it_is_asked_for(self, project: Project, host: Host) -> None:
         project.run()
         assert not host.finished()
+
+
+def test_what_was_told_can_be_taken_in_as_cases(
+    project: Project, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CONTENT, "true")
+    project.write("prompts/repeat.md", "Repeat after me, and add nothing: {{ word }}\n")
+    host.run()
+    lines = [span.to_json(indent=None) + "\n" for span in host.finished()]
+    project.write("spans.jsonl", "".join(lines))
+    result = project.run("tests", "--promptopt-from-traces=spans.jsonl")
+    result.stdout.fnmatch_lines(["prompts/repeat.md: 3 new cases of 3 calls, 0 of them reviewed: *"])

@@ -129,7 +129,7 @@ def test_the_prompts_are_those_of_the_tests(pytester: pytest.Pytester) -> None:
             "3 recorded calls read (OTLP); 1 other span left out",
             "app/prompts.py::ROUTE: 1 new case of 1 call, 0 of them reviewed: wrote tests/prompts-ROUTE*",
             "  1 call left out: their messages were not recorded; *CAPTURE_MESSAGE_CONTENT=true",
-            "  1 call left out: the messages are no call of app/prompts.py::ROUTE: *",
+            "  1 call left out: they hold the text of none of the prompts; one of them: the messages are*",
         ]
     )
     project.run("tests/prompts-ROUTE.traces.promptopt.yaml").assert_outcomes(skipped=1)

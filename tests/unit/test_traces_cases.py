@@ -87,7 +87,7 @@ class TestWhoseRequestItIs:
     @pytest.mark.parametrize(
         ("sent", "why"),
         [
-            (call("Something else altogether"), "the messages are no call of prompts/route.md"),
+            (call("Something else altogether"), "they hold the text of none of the prompts"),
             (call(asked(TICKET), "More"), "prompts/route.md: its messages were sent in other roles:"),
             (call("Hello", asked(TICKET)), "prompts/route.md: more was sent than this prompt"),
             (call(asked(TICKET), ("tool", "x")), "prompts/route.md: turns of other roles"),
