@@ -46,6 +46,8 @@ class SpanWriter:
         self._top = parent
         self._session: Span | None = None
         self._search: Span | None = None
+        #: Earlier calls for answers that were asked for again.
+        self._earlier: list[_Paid] = []
         #: When the last iteration was over.
         self._reached = 0
         self._lock = Lock()
@@ -57,11 +59,11 @@ class SpanWriter:
         from opentelemetry import trace
 
         attributes = {names.SUITE_NAME: name, names.MODE: mode}
-        self._session = self._tracer.start_span("promptopt session", self._top, attributes=attributes)
+        self._reached = time.time_ns()
+        self._session = self._start("promptopt session", self._top, self._reached, attributes)
         self._top = trace.set_span_in_context(self._session)
         if optimizing:
-            self._reached = time.time_ns()
-            self._search = self._tracer.start_span("promptopt optimize", self._top)
+            self._search = self._start("promptopt optimize", self._top, self._reached, {})
         return self._session
 
     def paid(self, call: PaidCall) -> None:
@@ -69,6 +71,8 @@ class SpanWriter:
         end = time.time_ns()
         seconds = 0.0 if call.answer is None else call.answer.latency
         with self._lock:
+            if (before := self._paid.get(call.request.key)) is not None:
+                self._earlier.append(before)
             self._paid[call.request.key] = _Paid(call, end - int(max(0.0, seconds) * 1e9), end)
 
     def case(self, case: Case, outcomes: Sequence[Outcome], status: Status, start: int) -> None:
@@ -237,7 +241,8 @@ class SpanWriter:
     def _write_rest(self, parent: Span | None) -> None:
         """Calls of no case that was reported: of the optimizer, and of cases under candidates."""
         with self._lock:
-            rest, self._paid = list(self._paid.values()), {}
+            rest = [*self._earlier, *self._paid.values()]
+            self._earlier, self._paid = [], {}
         context = self._top if parent is None else self._below(parent)
         for made in rest:
             self._paid_span(made, context).end(made.end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,14 @@ from pytest_promptopt.prompts.template_languages import LANGUAGES
 from pytest_promptopt.records import Message
 from pytest_promptopt.suites.located import Located
 from pytest_promptopt.suites.located_yaml import read_yaml
-from pytest_promptopt.suites.suite_reading import read_suite
 from pytest_promptopt.text import shown_path
-from pytest_promptopt.traces.case_making import PromptCases, TraceCase, key_of
+from pytest_promptopt.traces.case_making import ID_DIGITS, PromptCases, TraceCase, key_of
 from pytest_promptopt.traces.case_text import HEADER, case_lines, scalar
 
 ENDING = ".traces.promptopt.yaml"
+
+#: Ids of ours, wherever they stand in a file.
+_ID = re.compile(rf"[a-z0-9-]+-[0-9a-f]{{{ID_DIGITS}}}(?![\w-])", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -49,18 +52,55 @@ class PlannedFile:
             raise SettingsError(said) from None
 
 
+@dataclass(frozen=True)
+class _Existing:
+    """A suite that is there already."""
+
+    path: Path
+    name: str
+    text: str
+    given: Located
+
+    @classmethod
+    def read(cls, path: Path, rootdir: Path) -> _Existing:
+        """Raises `SettingsError`."""
+        name = shown_path(path, rootdir)
+        try:
+            text = path.read_bytes().decode()
+        except UnicodeDecodeError:
+            raise SettingsError(f"{name}:1: it is not UTF-8, so no case can be added to it") from None
+        except OSError as error:
+            raise SettingsError(f"{name}: it cannot be read: {error.strerror or error}") from None
+        return cls(path, name, text, read_yaml(text, name).mapping("a suite"))
+
+    def is_for(self, prompt: PromptFile, rootdir: Path) -> bool:
+        """Whether it names the prompt."""
+        one, several = self.given.value.get("prompt"), self.given.value.get("prompts")
+        language = LANGUAGES.get(str(self.given.value.get("template")))
+        for each in several if isinstance(several, list) else [one]:
+            try:
+                place = locate_prompt_file(
+                    each, test_dir=self.path.parent, rootdir=rootdir, where=self.given.where("prompt")
+                )
+                if PromptFile.load(place, rootdir=rootdir, language=language).name == prompt.name:
+                    return True
+            except PromptoptError:
+                continue
+        return False
+
+
 def plan_file(group: PromptCases, folder: Path, rootdir: Path) -> PlannedFile:
     """The suite of a prompt with its new cases. Raises `SettingsError` where it cannot take any."""
     prompt = group.prompt
-    path = _path(prompt, folder, rootdir)
-    if not os.path.lexists(path):
-        added = tuple(group.cases.values())
-        address = Path(os.path.relpath(prompt.path, path.parent)).as_posix()
-        inner = prompt.name[len(prompt.file_name) :]
-        language = "" if _reads_alike(prompt, rootdir) else f"template: {prompt.language.name}\n"
-        head = f"{HEADER}prompt: {scalar(address + inner)}\n{language}cases:\n"
-        return PlannedFile(path, prompt, added, 0, (head + _text(added, "  ")).encode())
-    return _with_new_cases(group, path, rootdir)
+    place = _place(prompt, folder, rootdir)
+    if isinstance(place, _Existing):
+        return _with_new_cases(group, place)
+    added = tuple(group.cases.values())
+    address = Path(os.path.relpath(prompt.path, place.parent)).as_posix()
+    inner = prompt.name[len(prompt.file_name) :]
+    language = "" if _reads_alike(prompt, rootdir) else f"template: {prompt.language.name}\n"
+    head = f"{HEADER}prompt: {scalar(address + inner)}\n{language}cases:\n"
+    return PlannedFile(place, prompt, added, 0, (head + _text(added, "  ")).encode())
 
 
 def _reads_alike(prompt: PromptFile, rootdir: Path) -> bool:
@@ -68,75 +108,42 @@ def _reads_alike(prompt: PromptFile, rootdir: Path) -> bool:
     return PromptFile.load(str(prompt.place), rootdir=rootdir).language is prompt.language
 
 
-def _path(prompt: PromptFile, folder: Path, rootdir: Path) -> Path:
-    """The file of a prompt: that which is for it already, else the first that is for no other."""
+def _place(prompt: PromptFile, folder: Path, rootdir: Path) -> Path | _Existing:
+    """The suite that is for a prompt already, else the first path that is free."""
     file, _, inner = prompt.name.partition("::")
     short = "-".join(filter(None, (Path(file).stem, inner)))
     whole = "-".join(filter(None, (Path(file).with_suffix("").as_posix().replace("/", "-"), inner)))
     places = [folder / f"{name}{ENDING}" for name in dict.fromkeys((short, whole))]
-    there = [place for place in places if os.path.lexists(place)]
-    for place in there:
-        if _is_for(place, prompt, rootdir):
-            return place
-    free = [place for place in places if place not in there]
+    there = [_Existing.read(place, rootdir) for place in places if os.path.lexists(place)]
+    for each in there:
+        if each.is_for(prompt, rootdir):
+            return each
+    free = [place for place in places if not os.path.lexists(place)]
     if not free:
-        name = shown_path(there[-1], rootdir)
         raise SettingsError(
-            f"--promptopt-from-traces: {name} is for another prompt than {prompt.name}; rename it, or name "
-            "another folder: pytest FOLDER --promptopt-from-traces=FILE"
+            f"--promptopt-from-traces: {there[-1].name} is for another prompt than {prompt.name}; rename it, "
+            "or name another folder: pytest FOLDER --promptopt-from-traces=FILE"
         )
     return free[0]
 
 
-def _is_for(path: Path, prompt: PromptFile, rootdir: Path) -> bool:
-    suite = read_suite(path, rootdir)
-    for each in suite.prompts:
-        try:
-            address = locate_prompt_file(each, test_dir=path.parent, rootdir=rootdir, where=str(path))
-            found = PromptFile.load(address, rootdir=rootdir, language=LANGUAGES.get(suite.template))
-        except PromptoptError:
-            continue
-        if found.name == prompt.name:
-            return True
-    return False
-
-
-def _with_new_cases(group: PromptCases, path: Path, rootdir: Path) -> PlannedFile:
-    name = shown_path(path, rootdir)
-    before = path.read_bytes()
-    try:
-        text = before.decode()
-    except UnicodeDecodeError:
-        raise SettingsError(f"{name}:1: it is not UTF-8, so no case can be added to it") from None
-    given = read_yaml(text, name)
-    keys = set(_keys_in(given))
-    added = tuple(
-        case for case in group.cases.values() if case.key not in keys and not _is_named(case.id, text)
-    )
+def _with_new_cases(group: PromptCases, existing: _Existing) -> PlannedFile:
+    text, given = existing.text, existing.given
+    keys, ids = set(_keys_in(given)), set(_ID.findall(text))
+    added = tuple(case for case in group.cases.values() if case.key not in keys and case.id not in ids)
     known = len(group.cases) - len(added)
     if not added:
-        return PlannedFile(path, group.prompt, (), known, None)
+        return PlannedFile(existing.path, group.prompt, (), known, None)
     indent = _indent(text, given)
     line_end = "\r\n" if "\r\n" in text else "\n"
     between = "" if text.endswith("\n") else line_end
     after = text + between + _text(added, indent).replace("\n", line_end)
-    _check(after, given, added, name)
-    return PlannedFile(path, group.prompt, added, known, after.encode())
+    _check(after, given, added, existing.name)
+    return PlannedFile(existing.path, group.prompt, added, known, after.encode())
 
 
 def _text(cases: Iterable[TraceCase], indent: str) -> str:
     return "".join("\n".join(case_lines(case, indent)) + "\n" for case in cases)
-
-
-def _is_named(id: str, text: str) -> bool:
-    """Whether an id stands in the file, and not as a part of a longer word."""
-    place = text.find(id)
-    while place >= 0:
-        around = text[place - 1 : place] + text[place + len(id) : place + len(id) + 1]
-        if not any(letter.isalnum() or letter == "-" for letter in around):
-            return True
-        place = text.find(id, place + 1)
-    return False
 
 
 def _listed(given: Located) -> Sequence[Any]:

@@ -16,7 +16,7 @@ from pytest_promptopt.traces.recorded_call import Export, Feedback, Opinion, Rec
 from pytest_promptopt.traces.reviews import opinion_of, switches
 
 #: Hexadecimal digits of an id: of a million cases no two are likely to share them.
-_DIGITS = 12
+ID_DIGITS = 12
 
 
 @dataclass
@@ -49,7 +49,7 @@ class TraceCase:
         """Its name: some words of it, and what tells it from all others."""
         texts = [*self.inputs.values(), *(each.content for each in self.messages)]
         slug = next(filter(None, map(slug_of, texts)), "case")
-        return f"{slug}-{self.key[:_DIGITS]}"
+        return f"{slug}-{self.key[:ID_DIGITS]}"
 
     @property
     def expected(self) -> str | None:

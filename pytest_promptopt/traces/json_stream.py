@@ -1,8 +1,8 @@
 """The JSON values of an export file, one after the other, each with its line.
 
 An export is one JSON document, JSON lines, documents written one after the other (as OpenTelemetry's console
-exporters do), or a table in CSV; also compressed with gzip. JSON lines are read line by line, so they may be
-larger than the memory.
+exporters do), or a table in CSV; also compressed with gzip. JSON lines are read line by line: most spans of
+an export are no calls of a model, and are forgotten at once.
 """
 
 from __future__ import annotations

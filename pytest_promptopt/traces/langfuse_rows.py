@@ -72,7 +72,7 @@ def feedback_of(row: Mapping[str, Any]) -> Feedback:
     name = str(row.get("name"))
     span = value_under(row, "observationId") or _subject(row, "observation")
     trace = value_under(row, "traceId") or _subject(row, "trace")
-    text = value_under(row, "stringValue")
+    text = value_under(row, "stringValue") or None
     value = row.get("value")
     if kind == "CORRECTION":
         correction = next((each for each in (text, value) if isinstance(each, str) and each.strip()), None)

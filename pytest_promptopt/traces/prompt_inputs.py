@@ -83,7 +83,7 @@ def _inputs(call: RecordedCall, match: PromptMatch) -> PromptInputs | NoInputs:
     try:
         rendered = prompt.render(variables, messages=turns)
     except PromptoptError as error:
-        return NoInputs(str(error), prompt)
+        return NoInputs("the prompt cannot be rendered with what was read", prompt, str(error))
     if (difference := _difference(rendered, call.messages)) is not None:
         return NoInputs(difference, prompt)
     return PromptInputs(prompt, variables, turns)

@@ -179,3 +179,14 @@ def test_a_mistake_in_a_test_file_is_pytests_to_tell(pytester: pytest.Pytester) 
     result = project.run("--promptopt-from-traces=other.jsonl", "--promptopt-prompt=prompts/repeat.md")
     assert result.ret == 2
     result.stdout.fnmatch_lines(["*Interrupted: 1 error during collection*"])
+
+
+def test_a_hook_that_raises_ends_it_before_anything_is_written(pytester: pytest.Pytester) -> None:
+    project = Project(pytester)
+    project.write("prompts/repeat.md", "Repeat after me, and add nothing: {{ word }}\n")
+    project.append("conftest.py", "\ndef pytest_promptopt_redact(text):\n    raise ValueError('no')\n")
+    write_export(project, ("a", "a", ""))
+    result = project.run("--promptopt-from-traces=export.jsonl", "--promptopt-prompt=prompts/repeat.md")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: pytest_promptopt_redact raised at conftest.py:*: ValueError: no"])
+    assert not list(project.path.rglob("*.promptopt.yaml"))
