@@ -11,6 +11,7 @@ import pytest
 
 from pytest_promptopt import __version__
 from pytest_promptopt.errors import PromptoptError
+from pytest_promptopt.models.answer_validation import error_words
 from pytest_promptopt.models.client import PaidCall
 from pytest_promptopt.models.secret_redaction import without_secrets
 from pytest_promptopt.pytest_engine.outcomes import from_json
@@ -26,7 +27,7 @@ from pytest_promptopt.spans.tracing import (
     open_tracing,
     parent_context,
 )
-from pytest_promptopt.text import encodable
+from pytest_promptopt.text import encodable, printable
 
 #: Under this name the plugin object is registered, and what xdist's workers are told of their session's span.
 NAME = "promptopt-spans"
@@ -49,6 +50,7 @@ class SpanSession:
         self._config, self._settings = config, settings
         self._writer: SpanWriter | None = None
         self._carrier: dict[str, str] = {}
+        self._problem = ""
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self) -> None:
@@ -90,23 +92,29 @@ class SpanSession:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         data = read_data(report)
-        if (
-            self._writer is None or "case" not in data or hasattr(report, "node")
-        ):  # of a worker, which tells it
+        if "case" not in data or hasattr(report, "node"):  # xdist: the worker itself tells of it
             return
         told = data["case"]
         lists = {name: tuple(told[name]) for name in ("prompts", "models")}
         case = Case(**{**told, **lists, "split": Split(told["split"])})
         outcomes = [from_json(outcome) for outcome in data["outcomes"]]
-        self._writer.case(case, outcomes, Status(data["status"]), int(report.start * 1e9))
+        start = int(report.start * 1e9)
+        self._tell(lambda writer: writer.case(case, outcomes, Status(data["status"]), start))
 
     def pytest_promptopt_iteration_finished(self, iteration: Iteration) -> None:
-        if self._writer is not None:
-            self._writer.iteration(iteration)
+        self._tell(lambda writer: writer.iteration(iteration))
 
     def pytest_promptopt_run_finished(self, result: RunResult) -> None:
+        self._tell(lambda writer: writer.run_finished(result))
+
+    def _tell(self, what: Callable[[SpanWriter], None]) -> None:
+        """Whatever a provider of others raises ends the spans, and nothing else."""
         if self._writer is not None:
-            self._writer.run_finished(result)
+            try:
+                what(self._writer)
+            except Exception as error:
+                self._writer = None
+                self._problem = f"no further spans: a tracer provider raised {error_words(error)}"
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -118,9 +126,12 @@ class SpanSession:
         self._close("aborted")  # a session that did not come to its end
 
     def _close(self, status: str) -> None:
-        if self._writer is not None:
-            self._writer.close(status)
-            self._writer = None
+        self._tell(lambda writer: writer.close(status))
+        self._writer = None
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._problem:
+            terminalreporter.write_line(f"promptopt: {printable(self._problem)}", yellow=True)
 
 
 def spans_of(config: pytest.Config) -> SpanSession | None:

@@ -90,16 +90,16 @@ class _Reader:
     def _took(self, value: Mapping[str, Any], where: str) -> bool:
         if is_otlp(value):
             self._found.note_format("OTLP")
-            self._spans += [(span, where) for span in spans_in(value)]
+            for each in spans_in(value):
+                self._hold(each, where)
             self._logs += logs_in(value)
         elif (span := _single_span(value)) is not None:
             self._found.note_format("spans")
-            self._spans.append((span, where))
-            self._found.feedback += [
-                _annotation(each, span.id)
-                for each in value.get("annotations") or ()
-                if isinstance(each, dict)
-            ]
+            self._hold(span, where)
+            given = value.get("annotations")
+            for one in given if isinstance(given, list) else ():
+                if isinstance(one, Mapping):
+                    self._found.feedback.append(_annotation(one, span.id))
         elif "annotator_kind" in value or "annotatorKind" in value:
             self._found.feedback.append(_annotation(value, id_of(value.get("span_id", value.get("spanId")))))
         else:
@@ -124,8 +124,17 @@ class _Reader:
                 named = [] if isinstance(page, dict) or "id" not in value else page
                 # A list of traces names their observations by ids only.
                 self.take([each for each in named if isinstance(each, dict)] if named else page, where)
-            return bool(pages) or ("timestamp" in value and "id" in value and "input" in value)
+            is_bare_trace = not pages and all(key in value for key in ("id", "timestamp", "input"))
+            self._found.others += is_bare_trace
+            return bool(pages) or is_bare_trace
         return True
+
+    def _hold(self, span: PlainSpan, where: str) -> None:
+        """Keep a call until all log records are there, which may hold its contents; count all else."""
+        if is_call(span.attributes):
+            self._spans.append((span, where))
+        else:
+            self._take_span(span, span.events, where)
 
     def _take_span(self, span: PlainSpan, events: tuple[Event, ...], where: str) -> None:
         for name, given in events:

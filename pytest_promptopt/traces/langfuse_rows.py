@@ -76,7 +76,7 @@ def feedback_of(row: Mapping[str, Any]) -> Feedback:
     value = row.get("value")
     if kind == "CORRECTION":
         correction = next((each for each in (text, value) if isinstance(each, str) and each.strip()), None)
-        return Feedback(name, True, id_of(span), id_of(trace), correction=correction)
+        return Feedback(name, source != "EVAL", id_of(span), id_of(trace), correction=correction)
     if text is None and isinstance(value, str) and number_of(value) is None:
         text = value
     return Feedback(

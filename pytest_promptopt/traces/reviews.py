@@ -18,16 +18,18 @@ _WRONG = (
     "dislike", "disliked", "negative", "thumbs-down", "thumb-down", "👎",
 )  # fmt: skip
 
-#: Words in the name of a score that only people give.
+#: Names of scores that only people give. A model may be asked about the satisfaction of a user, too.
 _PEOPLE = re.compile(
-    r"(?<![a-z])(?:human|user|users|person|people|annotator|reviewer|expert|thumb|thumbs|customer)(?![a-z])"
+    r"(?:end-)?(?:human|user|customer|expert|annotator|reviewer|manual)-"
+    r"(?:feedback|rating|review|annotation|label|vote|grade|approval|score|evaluation)s?(?:-score|-value)?"
+    r"|thumbs?(?:-(?:up|down|up-down))?"
 )
 
 
 def named_for_people(name: str) -> bool:
     """Whether the name of a score says that a person gives it: ``user-feedback``, ``humanRating``."""
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
-    return _PEOPLE.search(words) is not None
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|[\s_.]+", "-", name).lower()
+    return _PEOPLE.fullmatch(words) is not None
 
 
 def number_of(value: Any) -> float | None:

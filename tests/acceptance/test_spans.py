@@ -253,6 +253,20 @@ def test_a_call_that_fails_is_an_error(project: Project, host: Host) -> None:
     assert call["status"]["status_code"] == "ERROR"
 
 
+def test_a_provider_that_raises_ends_the_spans_and_nothing_else(project: Project, host: Host) -> None:
+    class Broken(SimpleSpanProcessor):
+        def on_start(self, span: Any, parent_context: Any = None) -> None:
+            if span.name.startswith("case "):
+                raise OSError("the disk is full")
+
+    host.provider.add_span_processor(Broken(InMemorySpanExporter()))
+    result, _ = host.run()
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(
+        ["promptopt: no further spans: a tracer provider raised OSError: the disk is*"]
+    )
+
+
 class TestWhoGetsThem:
     def test_the_environment_may_name_an_exporter(
         self, project: Project, monkeypatch: pytest.MonkeyPatch

@@ -190,3 +190,26 @@ def test_a_hook_that_raises_ends_it_before_anything_is_written(pytester: pytest.
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: pytest_promptopt_redact raised at conftest.py:*: ValueError: no"])
     assert not list(project.path.rglob("*.promptopt.yaml"))
+
+
+def test_spans_and_annotations_in_two_files_are_read_as_one(pytester: pytest.Pytester) -> None:
+    project = Project(pytester)
+    project.write("prompts/route.md", recorded.PROMPT)
+    tickets = ("Where is it?", "Who has paid?", "What now?")
+    spans = [
+        recorded.phoenix_span(recorded.openinference(ticket, "delivery"), number)
+        for number, ticket in enumerate(tickets)
+    ]
+    recorded.write_lines(project.path / "spans.jsonl", spans)
+    said = [
+        recorded.annotation(0, "correct"),
+        recorded.annotation(1, "incorrect", explanation="it is about money"),
+        recorded.annotation(2, "correct", kind="LLM"),
+    ]
+    recorded.write_lines(project.path / "annotations.jsonl", [{"data": said, "next_cursor": None}])
+    files = [f"--promptopt-from-traces={name}.jsonl" for name in ("spans", "annotations")]
+    result = project.run(*files, "--promptopt-prompt=prompts/route.md")
+    result.stdout.fnmatch_lines(["prompts/route.md: 3 new cases of 3 calls, 1 of them reviewed: wrote *"])
+    text = (project.path / "route.traces.promptopt.yaml").read_text()
+    assert "# a person said correctness: incorrect (it is about money)" in text
+    assert (text.count("    expected: delivery"), text.count("    recorded: delivery")) == (1, 2)

@@ -21,6 +21,7 @@ from pytest_promptopt.traces.case_making import PromptCases, TraceCase, make_cas
 from pytest_promptopt.traces.case_text import HEADER, case_lines
 from pytest_promptopt.traces.importing import import_traces
 from pytest_promptopt.traces.recorded_call import Export, Feedback, RecordedCall
+from pytest_promptopt.traces.reviews import named_for_people
 from tests import recorded
 from tests.recorded import PROMPT, asked
 
@@ -138,6 +139,16 @@ class TestWhatPeopleSaid:
     def test_a_model_makes_nothing_right(self, tmp_path: Path) -> None:
         case = self.said(tmp_path, Feedback("judge", False, span="s0", label="correct", value=1.0))
         assert (case.expected, case.said) == (None, [])
+
+    @pytest.mark.parametrize(
+        "name", ["user-feedback", "userFeedback", "human_rating", "Thumbs up", "expert.label"]
+    )
+    def test_some_scores_are_named_for_people(self, name: str) -> None:
+        assert named_for_people(name)
+
+    @pytest.mark.parametrize("name", ["user_satisfaction", "human-likeness", "feedback", "correctness", ""])
+    def test_others_may_be_a_models(self, name: str) -> None:
+        assert not named_for_people(name)
 
     def test_a_number_of_a_known_scale(self, tmp_path: Path) -> None:
         one = Feedback("thumbs", True, span="s0", value=1.0)
