@@ -336,3 +336,29 @@ class TestWhatIsWritten:
             "        where is it?",
             "          Ann",
         ]
+
+
+class TestChats:
+    """Prompts of several turns, and with a system message in their front matter."""
+
+    CHAT = "---\nsystem: You are the clerk of {{ shop }}.\n---\nuser:\nWhich queue is for this ticket?\n{{ ticket }}\n"
+
+    def test_the_system_message_is_a_part_of_the_prompt(self, tmp_path: Path) -> None:
+        sent = call(("system", "You are the clerk of Acme."), f"Which queue is for this ticket?\n{TICKET}")
+        (case,) = cases_of(prompt(tmp_path, self.CHAT), sent)
+        assert (case.inputs, case.messages) == ({"shop": "Acme", "ticket": TICKET}, ())
+
+    def test_turns_after_it_are_messages(self, tmp_path: Path) -> None:
+        sent = call(
+            ("system", "You are the clerk of Acme."),
+            f"Which queue is for this ticket?\n{TICKET}",
+            ("assistant", "delivery"),
+            "Are you sure?",
+        )
+        (case,) = cases_of(prompt(tmp_path, self.CHAT), sent)
+        assert [turn.content for turn in case.messages] == ["delivery", "Are you sure?"]
+
+    def test_without_the_system_message_a_value_is_lacking(self, tmp_path: Path) -> None:
+        sent = Export([call(f"Which queue is for this ticket?\n{TICKET}")])
+        made = make_cases(sent, [prompt(tmp_path, self.CHAT)], keep)
+        assert dict(made.left_out) == {"prompts/route.md: the value of `shop` is not in the request": 1}
