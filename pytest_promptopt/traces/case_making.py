@@ -78,7 +78,7 @@ class MadeCases:
     """What became of an export.
 
     :param left_out: why calls are no cases, with how many of them; `examples` has more of some of these.
-    :param calls: how many calls there were, each once.
+    :param calls: how many calls there were, each once; `earlier` those with an earlier text of their prompt.
     """
 
     prompts: dict[str, PromptCases] = field(default_factory=dict)
@@ -86,6 +86,7 @@ class MadeCases:
     examples: dict[str, str] = field(default_factory=dict)
     calls: int = 0
     unrecorded: int = 0
+    earlier: int = 0
 
 
 def key_of(inputs: object, messages: Sequence[Message]) -> str:
@@ -95,9 +96,15 @@ def key_of(inputs: object, messages: Sequence[Message]) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def make_cases(export: Export, prompts: Sequence[PromptFile], redact: Callable[[str], str]) -> MadeCases:
+def make_cases(
+    export: Export,
+    prompts: Sequence[PromptFile],
+    redact: Callable[[str], str],
+    earlier: Callable[[], Sequence[PromptFile]] = tuple,
+) -> MadeCases:
     """The cases that an export holds for `prompts`.
 
+    :param earlier: as of `inputs_of`.
     :param redact: is given each text that will be written, and returns what may be.
     """
     made = MadeCases()
@@ -108,13 +115,14 @@ def make_cases(export: Export, prompts: Sequence[PromptFile], redact: Callable[[
         if not call.messages:
             made.unrecorded += 1
             continue
-        for found in inputs_of(call, prompts):
+        for found in inputs_of(call, prompts, earlier):
             if isinstance(found, NoInputs):
                 reason = found.reason if found.prompt is None else f"{found.prompt.name}: {found.reason}"
                 made.left_out[reason] += 1
                 if found.example and reason not in made.examples:
                     made.examples[reason] = redact(found.example)
                 continue
+            made.earlier += found.is_earlier
             group = made.prompts.setdefault(found.prompt.name, PromptCases(found.prompt))
             _add(group, found, call, said, redact)
     return made

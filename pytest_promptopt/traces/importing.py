@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from pytest_promptopt.errors import SettingsError
+from pytest_promptopt.baselines.earlier_files import versions_of
+from pytest_promptopt.errors import PromptoptError, SettingsError
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.prompts.prompt_matching import why_unrecognisable
 from pytest_promptopt.text import one_line, plural, shown_path
@@ -16,6 +19,9 @@ from pytest_promptopt.traces.export_reading import read_exports
 from pytest_promptopt.traces.recorded_call import Export
 
 OPTION = "--promptopt-from-traces"
+
+#: Commits of a prompt's file that are looked at.
+MAX_VERSIONS = 30
 
 #: Reasons that are told, of calls that are no cases.
 MAX_REASONS = 5
@@ -51,12 +57,25 @@ def import_traces(
             "--promptopt-prompt=PATH, or have tests or suites that use it"
         )
     export = read_exports([(path, shown_path(path, rootdir)) for path in exports])
-    made = make_cases(export, prompts, redact)
+    made = make_cases(export, prompts, redact, cache(lambda: earlier_texts(prompts)))
     _check_found(export, made, prompts)
     files = tuple(plan_file(group, folder, rootdir) for group in made.prompts.values())
     for file in files:
         file.write(rootdir)
     return Imported(files, tuple(_lines(export, made, files, rootdir)))
+
+
+def earlier_texts(prompts: Sequence[PromptFile]) -> tuple[PromptFile, ...]:
+    """The texts that prompts had at their last commits: what was recorded may be older than a change."""
+    versions = cache(versions_of)
+    found: list[PromptFile] = []
+    for prompt in prompts:
+        for content in versions(prompt.path, MAX_VERSIONS):
+            with suppress(PromptoptError):  # it was no prompt then, or is in the file no more
+                earlier = prompt.read_again(before=content)
+                if earlier.fingerprint != prompt.fingerprint:
+                    found.append(earlier)
+    return tuple(found)
 
 
 def _check_found(export: Export, made: MadeCases, prompts: Sequence[PromptFile]) -> None:
@@ -83,6 +102,8 @@ def _lines(export: Export, made: MadeCases, files: Sequence[PlannedFile], rootdi
             yield f"{file.prompt.name}: nothing new; {plural(file.known, 'case')} known already: {name}"
         else:
             yield f"{file.prompt.name}: {new}{known}: wrote {name}"
+    if made.earlier:
+        yield f"{plural(made.earlier, 'call')} of earlier texts, which git has: their inputs are still cases"
     yield from _reasons(made)
     if any(case.expected is None for file in files for case in file.added):
         yield "cases that nobody has reviewed are skipped; look at `recorded` in them"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_promptopt.errors import PromptoptError
@@ -20,11 +20,13 @@ class PromptInputs:
     """What a case has to give for the prompt to ask the very same again.
 
     :param messages: turns of the conversation after the prompt.
+    :param is_earlier: whether it was asked with an earlier text of the prompt.
     """
 
     prompt: PromptFile
     variables: Mapping[str, str]
     messages: tuple[Message, ...] = ()
+    is_earlier: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,23 @@ class NoInputs:
     example: str = ""
 
 
-def inputs_of(call: RecordedCall, prompts: Sequence[PromptFile]) -> list[PromptInputs | NoInputs]:
+def inputs_of(
+    call: RecordedCall, prompts: Sequence[PromptFile], earlier: Callable[[], Sequence[PromptFile]] = tuple
+) -> list[PromptInputs | NoInputs]:
     """The prompts that a request holds, each with its inputs; or why it holds none.
 
     A request may hold two: one that is the system's message, and one that is the user's.
+
+    :param earlier: the texts that `prompts` had before, for requests that hold none of now.
     """
     found = _matches(call.messages, prompts)
+    if isinstance(found, NoMatch) and (texts := earlier()):
+        before = _matches(call.messages, texts)
+        found = found if isinstance(before, NoMatch) else before
     if isinstance(found, NoMatch):
         return [NoInputs(NO_PROMPT, None, found.reason)]
-    return [_inputs(call, match) for match in found]
+    now = {prompt.name: prompt for prompt in prompts}
+    return [_inputs(call, match, now[match.prompt.name]) for match in found]
 
 
 def _matches(messages: Sequence[Message], prompts: Sequence[PromptFile]) -> list[PromptMatch] | NoMatch:
@@ -56,7 +66,7 @@ def _matches(messages: Sequence[Message], prompts: Sequence[PromptFile]) -> list
     if isinstance(first, NoMatch):
         return first
     found, taken = [first], {place.message for place in first.places}
-    others = [prompt for prompt in prompts if prompt is not first.prompt]
+    others = [prompt for prompt in prompts if prompt.name != first.prompt.name]
     if others and len(messages) > len(taken):
         second = match_prompt(others, messages)
         if isinstance(second, PromptMatch) and taken.isdisjoint(place.message for place in second.places):
@@ -64,8 +74,8 @@ def _matches(messages: Sequence[Message], prompts: Sequence[PromptFile]) -> list
     return found
 
 
-def _inputs(call: RecordedCall, match: PromptMatch) -> PromptInputs | NoInputs:
-    prompt = match.prompt
+def _inputs(call: RecordedCall, match: PromptMatch, prompt: PromptFile) -> PromptInputs | NoInputs:
+    """:param prompt: as it is now; the match may be of an earlier text."""
     if call.incomplete:
         return NoInputs(call.incomplete, prompt)
     if match.unplaced:
@@ -79,14 +89,15 @@ def _inputs(call: RecordedCall, match: PromptMatch) -> PromptInputs | NoInputs:
     if any(role_of(turn) not in ("user", "assistant") for turn in turns):
         return NoInputs("turns of other roles than user and assistant come after the prompt", prompt)
     turns = tuple(Message(role_of(turn), turn.content) for turn in turns if turn.content.strip())
-    variables = {name: text for name, text in match.variables.items() if name in prompt.variables}
+    read = {name: text for name, text in match.variables.items() if name in match.prompt.variables}
     try:
-        rendered = prompt.render(variables, messages=turns)
+        rendered = match.prompt.render(read, messages=turns)
     except PromptoptError as error:
         return NoInputs("the prompt cannot be rendered with what was read", prompt, str(error))
     if (difference := _difference(rendered, call.messages)) is not None:
         return NoInputs(difference, prompt)
-    return PromptInputs(prompt, variables, turns)
+    variables = {name: text for name, text in read.items() if name in prompt.variables}
+    return PromptInputs(prompt, variables, turns, match.prompt.original != prompt.original)
 
 
 def _difference(rendered: Sequence[Message], recorded: Sequence[Message]) -> str | None:

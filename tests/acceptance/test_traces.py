@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests import recorded
-from tests.acceptance.projects import Project
+from tests.acceptance.projects import Project, git
 
 REDACTING = """
 import re
@@ -213,3 +213,23 @@ def test_spans_and_annotations_in_two_files_are_read_as_one(pytester: pytest.Pyt
     text = (project.path / "route.traces.promptopt.yaml").read_text()
     assert "# a person said correctness: incorrect (it is about money)" in text
     assert (text.count("    expected: delivery"), text.count("    recorded: delivery")) == (1, 2)
+
+
+def test_requests_of_an_earlier_text_are_cases_of_the_prompt_of_now(pytester: pytest.Pytester) -> None:
+    project = Project(pytester)
+    project.write("prompts/route.md", recorded.PROMPT)
+    git(project.path, "init", "-q")
+    git(project.path, "add", "prompts")
+    git(project.path, "commit", "-qm", "one")
+    project.write(
+        "prompts/route.md", "Name the queue of a ticket, and nothing else, please.\n\n{{ ticket }}\n"
+    )
+    recorded.write_lines(project.path / "export.jsonl", [recorded.observation("Where is it?", "delivery", 1)])
+    result = project.run("--promptopt-from-traces=export.jsonl", "--promptopt-prompt=prompts/route.md")
+    result.stdout.fnmatch_lines(
+        [
+            "prompts/route.md: 1 new case of 1 call, 0 of them reviewed: wrote route.traces.promptopt.yaml",
+            "1 call of earlier texts, which git has: their inputs are still cases",
+        ]
+    )
+    assert "ticket: Where is it?" in (project.path / "route.traces.promptopt.yaml").read_text()

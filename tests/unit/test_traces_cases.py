@@ -341,7 +341,13 @@ class TestWhatIsWritten:
 class TestChats:
     """Prompts of several turns, and with a system message in their front matter."""
 
-    CHAT = "---\nsystem: You are the clerk of {{ shop }}.\n---\nuser:\nWhich queue is for this ticket?\n{{ ticket }}\n"
+    CHAT = """---
+system: You are the clerk of {{ shop }}.
+---
+user:
+Which queue is for this ticket?
+{{ ticket }}
+"""
 
     def test_the_system_message_is_a_part_of_the_prompt(self, tmp_path: Path) -> None:
         sent = call(("system", "You are the clerk of Acme."), f"Which queue is for this ticket?\n{TICKET}")
