@@ -43,7 +43,7 @@ def import_traces(
     *,
     redact: Callable[[str], str],
 ) -> Imported:
-    """Write the suites. Raises `SettingsError` before anything is written.
+    """Write the suites. Raises `SettingsError`; before anything is written, unless a file cannot be.
 
     :param prompts: whose requests are looked for.
     :param folder: where the suites are.
