@@ -88,7 +88,8 @@ def pytest_promptopt_redact(text: str) -> str | None:
     answers, expected values, messages of failed asserts, one at a time. All implementations are asked, each
     with what the one before it returned. The hook is called once for equal texts, so it must return the same
     for them. The target model is asked with the texts as they are; only where a case stands in a prompt as an
-    example, the model reads the redacted text of that case.
+    example, the model reads the redacted text of that case. What ``--promptopt-from-traces`` writes, and the
+    contents of spans (``--promptopt-otel``), go through it as well.
 
     Example::
 

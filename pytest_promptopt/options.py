@@ -23,6 +23,7 @@ LAST = "(the last one)"
 #: What is switched on, by the field of `Settings`.
 FLAGS = {
     "no_regressions": "Take no candidate that fails a training or validation case which the original passed",
+    "otel": "Send spans of calls, cases and candidates to OpenTelemetry",
     "trust_judge": "Let a judge decide whose verdicts were not shown to agree with labels",
 }
 
@@ -116,6 +117,14 @@ def _add_actions(group: pytest.OptionGroup) -> None:
         metavar="FILE",
         default=None,
         help="Write a configuration of promptfoo as *.promptopt.yaml beside it, and run no test",
+    )
+    group.addoption(
+        "--promptopt-from-traces",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="Write requests that were recorded in production (OTLP, OpenInference, Langfuse) as cases to "
+        "review, *.traces.promptopt.yaml, and run no test; may be given several times",
     )
 
 
@@ -286,15 +295,15 @@ def check_combination(config: pytest.Config, settings: Settings) -> None:
             f"--promptopt-strategy={','.join(settings.strategy)}: several strategies are compared, and which "
             "of their texts to keep is yours to say: add --optimize-dry-run, or name one strategy"
         )
-    if settings.mode is Mode.CALIBRATE:
+    if config.option.promptopt_from_traces:
+        _check_traces(config, settings)
+    elif settings.mode is Mode.CALIBRATE:
         _check_calibration(config, settings)
     if settings.from_model is not None:
         _check_migration(config, settings)
     if settings.measuring:
         _check_measuring(config, settings)
-    if settings.compare is None and config.getoption("promptopt_fail_on") is not None:
-        given = f"--promptopt-fail-on={settings.fail_on}"
-        raise SettingsError(f"{given} is of a comparison: add --promptopt-compare, with a file or git:REF")
+    _check_fail_on(config, settings)
     if settings.gate_samples is not None:
         _check_gate_samples(config, settings)
     if settings.pr_body is not None:
@@ -319,6 +328,12 @@ def _check_distribution(config: pytest.Config, given: str) -> None:
     """Of what has xdist's workers run cases before its own loop."""
     if config.getoption("dist", "no") == "each":
         raise SettingsError(f"{given}: --dist=each runs every case on every worker; use --dist=load")
+
+
+def _check_fail_on(config: pytest.Config, settings: Settings) -> None:
+    if settings.compare is None and config.getoption("promptopt_fail_on") is not None:
+        given = f"--promptopt-fail-on={settings.fail_on}"
+        raise SettingsError(f"{given} is of a comparison: add --promptopt-compare, with a file or git:REF")
 
 
 def _check_measuring(config: pytest.Config, settings: Settings) -> None:
@@ -389,6 +404,18 @@ def _check_migration(config: pytest.Config, settings: Settings) -> None:
             f"{given}: a migration is done by one strategy, and --promptopt-strategy="
             f"{','.join(settings.strategy)} names several"
         )
+
+
+def _check_traces(config: pytest.Config, settings: Settings) -> None:
+    option = "--promptopt-from-traces"
+    if settings.mode is not Mode.CHECK:
+        mode = "--promptopt-calibrate" if settings.mode is Mode.CALIBRATE else "--optimize"
+        raise SettingsError(f"{option} runs no test; leave {mode} out")
+    if config.getoption("dist", "no") != "no":
+        raise SettingsError(f"{option} writes the cases of all prompts together; leave -n out, or add -n 0")
+    for name, reason in _RUNS_NO_CASE.items():
+        if config.getoption(name, False):
+            raise SettingsError(f"{option}: {reason}, and this writes them; leave it out")
 
 
 def _check_calibration(config: pytest.Config, settings: Settings) -> None:

@@ -75,6 +75,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[deselected_key] = []
     ROOTS.append(config.rootpath)
     config.add_cleanup(lambda: ROOTS.remove(config.rootpath))
+    if settings.otel:
+        from pytest_promptopt.pytest_session.span_session import NAME, SpanSession
+
+        config.pluginmanager.register(SpanSession(config, settings), NAME)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Listener(config, settings), LISTENER)
         if settings.runs_ahead and config.getoption("dist", "no") != "no" and not config.option.collectonly:
@@ -218,6 +222,12 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
+    if session.config.option.promptopt_from_traces:
+        from pytest_promptopt.pytest_session.trace_import import TraceImport
+
+        importing = TraceImport(session, session.config.stash[settings_key])
+        session.config.pluginmanager.register(importing, "promptopt-from-traces")
+        return
     if session.config.stash[settings_key].mode is Mode.CALIBRATE:
         _calibrate(session)
         return

@@ -161,6 +161,7 @@ class Settings:
     :param judge_prompt: the path of the judge's prompt file, from `rootdir`; None for the package's own.
     :param judge_labels: paths, from `rootdir`, of files with answers and what people say of them.
     :param trust_judge: whether a judge decides that was not shown to be right.
+    :param otel: whether what the session does is told to OpenTelemetry.
     :param critique: whether candidates are asked for after a model has said what is wrong with the worst
         answers.
     :param resume: the id of the run to continue; empty for a new one.
@@ -218,6 +219,7 @@ class Settings:
     judge_threshold: float = JUDGE_THRESHOLD
     judge_floor: float = JUDGE_FLOOR
     trust_judge: bool = False
+    otel: bool = False
     critique: CritiqueMode = CritiqueMode.OFF
     resume: str = ""
     intercept: Intercept = Intercept()

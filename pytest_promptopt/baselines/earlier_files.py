@@ -45,6 +45,18 @@ class EarlierFiles:
         return None if status else content
 
 
+def versions_of(path: Path, most: int) -> list[bytes]:
+    """What was in a file at its last commits, the newest first, each once; nothing where git knows none."""
+    place = path.resolve()
+    try:
+        status, found, _ = _git(place.parent, "log", f"-n{most}", "--format=%H", "--", f"./{place.name}")
+        commits = [] if status else found.decode().split()
+        read = [EarlierFiles(commit, commit).read(place) for commit in commits]
+    except SettingsError:  # there is no git
+        return []
+    return list(dict.fromkeys(content for content in read if content is not None))
+
+
 def _git(folder: Path, *args: str) -> tuple[int, bytes, str]:
     """Exit status, output and complaint of a command of git."""
     try:

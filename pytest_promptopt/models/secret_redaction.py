@@ -56,12 +56,16 @@ def remember_header_secrets(headers: Mapping[str, object]) -> None:
 
 def redact_secrets(text: str) -> str:
     """`text` in one printable line, without any secret that is known and what looks like one."""
+    # The words are a provider's own, and are printed in terminals.
+    return cut_end(printable(one_line(without_secrets(text))), MAX_LENGTH, mark="...")
+
+
+def without_secrets(text: str) -> str:
+    """`text` without any secret that is known and what looks like one, and as it is otherwise."""
     remember_secrets(os.environ)
     for secret in sorted(_learned, key=len, reverse=True):
         text = text.replace(secret, "[redacted]")
-    text = one_line(_SECRET_TEXT.sub("[redacted]", text))
-    # The words are a provider's own, and are printed in terminals.
-    return cut_end(printable(text), MAX_LENGTH, mark="...")
+    return _SECRET_TEXT.sub("[redacted]", text)
 
 
 def _secrets_in(name: str, value: str) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,6 +22,9 @@ from pytest_promptopt.pytest_session.worker_shared import cache_of, ledger_of, o
 from pytest_promptopt.records import Answer, Request
 from pytest_promptopt.response_cache import ResponseCache
 from pytest_promptopt.settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_promptopt.pytest_session.span_session import SpanSession
 
 
 class SessionCalls:
@@ -47,6 +51,11 @@ class SessionCalls:
         self._note = note
         self._tell_paid = on_paid
         self.paid = PaidCalls()
+        self._spans: SpanSession | None = None
+        if settings.otel:
+            from pytest_promptopt.pytest_session.span_session import spans_of
+
+            self._spans = spans_of(config)
         self._modules: dict[str, frozenset[str]] = {}
         self._shared = ""
         self.models = UserModels(
@@ -87,6 +96,8 @@ class SessionCalls:
 
     def _on_paid(self, paid: PaidCall) -> None:
         self.paid.add(paid)
+        if self._spans is not None:
+            self._spans.paid(paid)
         self._tell_paid(paid)
 
     def _application_client(self) -> ModelClient:

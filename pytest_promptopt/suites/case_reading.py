@@ -16,11 +16,17 @@ from pytest_promptopt.records import Message, Split
 from pytest_promptopt.suites.check_reading import read_checks
 from pytest_promptopt.suites.file_case import FileCase
 from pytest_promptopt.suites.located import Located
+from pytest_promptopt.suites.suite import SkippedCase
 from pytest_promptopt.text import cut_end, invisible_places, one_line, quote, unused_name
 
 #: The keys of a case besides its inputs.
 OWN_KEYS = ("id", "expected", "checks", "split", "weight", "tags", "messages")
 CASE_KEYS = ("inputs", *OWN_KEYS)
+#: The answer that was given once, of a case that nobody has looked at yet; it stands beside `inputs` only.
+RECORDED = "recorded"
+NOT_REVIEWED = (
+    "not reviewed: rename `recorded` to `expected` if the answer is right, else write `expected` or `checks`"
+)
 #: How other programs call the same.
 HINTS = {
     "vars": "inputs", "input": "inputs", "variables": "inputs",
@@ -57,12 +63,21 @@ class CaseReader:
     def __init__(self, shared: SharedParts) -> None:
         self._shared = shared
         self._cases: list[FileCase] = []
+        self._unreviewed: list[SkippedCase] = []
         self._places: dict[str, str] = {}
 
     @property
     def cases(self) -> tuple[FileCase, ...]:
         """Those that were read, in their order, each with an id of its own."""
         return tuple(self._cases)
+
+    @property
+    def unreviewed(self) -> tuple[SkippedCase, ...]:
+        """Those with a recorded answer, of which nobody has said yet what is right."""
+        return tuple(self._unreviewed)
+
+    def __len__(self) -> int:
+        return len(self._cases) + len(self._unreviewed)
 
     def read(self, given: Located) -> None:
         """Add one case. Raises `SettingsError` with ``file:line``."""
@@ -74,6 +89,11 @@ class CaseReader:
         if not inputs and not messages:
             raise given.wrong("the case has no inputs; give the prompt's variables")
         own, whole = given.get("checks"), self._shared.checks
+        if _is_unreviewed(given):
+            skipped = SkippedCase(self._id(given, inputs, messages), NOT_REVIEWED, given.where())
+            self._places[skipped.id] = skipped.where
+            self._unreviewed.append(skipped)
+            return
         checks = read_checks(
             own,
             whole,
@@ -127,9 +147,16 @@ def slug_of(text: str) -> str:
     return words[: MAX_SLUG + 1].rpartition("-")[0] or words[:MAX_SLUG]
 
 
+def _is_unreviewed(given: Located) -> bool:
+    """Whether a case has a recorded answer, and nothing that somebody says of it."""
+    if "inputs" not in given.value or RECORDED not in given.value:
+        return False
+    return given.get("expected") is None and given.get("checks") is None
+
+
 def _inputs(given: Located) -> dict[str, Any]:
     if "inputs" in given.value:
-        given.check_keys(CASE_KEYS, hints=HINTS)
+        given.check_keys((*CASE_KEYS, RECORDED), hints=HINTS)
         inputs = given.at("inputs").mapping("`inputs`")
         return dict(inputs.value)
     if len(given.value) > len(OWN_KEYS) + 1_000:

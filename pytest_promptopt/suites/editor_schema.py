@@ -8,7 +8,7 @@ from typing import Any
 from pytest_promptopt.prompts.template_languages import LANGUAGES
 from pytest_promptopt.records import Split
 from pytest_promptopt.suites import file_endings
-from pytest_promptopt.suites.case_reading import ROLES
+from pytest_promptopt.suites.case_reading import RECORDED, ROLES
 from pytest_promptopt.suites.check_types import CHECK_TYPES, CheckType
 from pytest_promptopt.suites.checks import NEGATION
 from pytest_promptopt.suites.other_checks import JUDGE_SEES
@@ -111,6 +111,7 @@ def _case() -> dict[str, Any]:
         },
         "inputs": {"type": "object", "description": "the prompt's variables"},
         "expected": {"description": "the answer; a list or a mapping: the answer is JSON that equals it"},
+        RECORDED: {"description": "an answer that nobody has reviewed: the case is skipped"},
         "checks": {"$ref": "#/$defs/checks"},
         "split": {"enum": [*Split, None], "description": "who may see the case while a prompt is rewritten"},
         "weight": {

@@ -13,7 +13,9 @@ from pytest_promptopt.thresholds import GateName
 
 @dataclass(frozen=True)
 class SkippedCase:
-    """Something of a file that is not supported: it is skipped where everybody sees it, and never passes.
+    """Something of a file that is not run: it is skipped where everybody sees it, and never passes.
+
+    It is not supported, or nobody has said yet which answer is right.
 
     :param where: ``file:line``.
     """
@@ -34,7 +36,7 @@ class Suite:
     :param thresholds: what each prompt must reach.
     :param parameters: of the model.
     :param cases: in their order.
-    :param skipped: what is not supported.
+    :param skipped: what is not supported, and what is not reviewed.
     :param template: the template language of the prompts; empty when their files decide it.
     :param lines: of its keys, and of its parameters as ``parameters.NAME``, for messages.
     """

@@ -35,12 +35,20 @@ HINTS = {"tests": "cases", "providers": "model", "provider": "model", "vars": "i
 
 
 def read_cases(path: Path, rootdir: Path, *, dialect: str | None = None) -> tuple[FileCase, ...]:
-    """The cases of a table, or of a suite without its prompts. Raises `SettingsError` with ``file:line``."""
+    """The cases of a table, or of a suite without its prompts, but those that nobody has reviewed yet.
+
+    Raises `SettingsError` with ``file:line``.
+    """
     if path.name.endswith(file_endings.SUITES):
-        return read_suite(path, rootdir).cases
-    reader = CaseReader(SharedParts(folders=_folders(path, rootdir)))
-    _read_table(path, rootdir, reader, dialect=dialect)
-    return reader.cases
+        suite = read_suite(path, rootdir)
+        cases, unreviewed = suite.cases, suite.skipped
+    else:
+        reader = CaseReader(SharedParts(folders=_folders(path, rootdir)))
+        _read_table(path, rootdir, reader, dialect=dialect)
+        cases, unreviewed = reader.cases, reader.unreviewed
+    if not cases:
+        raise SettingsError(f"{unreviewed[0].where}: no case in it is reviewed yet; {unreviewed[0].reason}")
+    return cases
 
 
 def read_suite(path: Path, rootdir: Path) -> Suite:
@@ -65,6 +73,7 @@ def read_suite(path: Path, rootdir: Path) -> Suite:
         thresholds=_thresholds(given),
         parameters=_parameters(given),
         cases=reader.cases,
+        skipped=reader.unreviewed,
         template=_template(given),
         lines=_lines(given),
     )
@@ -179,7 +188,7 @@ def _read_listed(path: Path, rootdir: Path, given: Located, reader: CaseReader) 
             _read_table(_table(each, path, rootdir), rootdir, reader, dialect=dialect)
         else:
             reader.read(each)
-    if not reader.cases:
+    if not reader:
         raise cases.wrong("there are no cases")
 
 
@@ -214,10 +223,10 @@ def _table(given: Located, path: Path, rootdir: Path) -> Path:
 
 def _read_table(path: Path, rootdir: Path, reader: CaseReader, *, dialect: str | None = None) -> None:
     name = shown_path(path, rootdir)
-    before = len(reader.cases)
+    before = len(reader)
     for case in _listed(path, name, dialect):
         reader.read(case)
-    if len(reader.cases) == before:
+    if len(reader) == before:
         raise SettingsError(f"{name}:1: there are no cases in it")
 
 

@@ -16,6 +16,7 @@ HEAVY = (
     "rich",
     "filelock",
     "asyncio",
+    "opentelemetry",
     "sqlite3",
 )
 

@@ -38,6 +38,7 @@ def test_every_option_fills_a_field_of_the_settings() -> None:
         "options",
         "no_regressions",
         "trust_judge",
+        "otel",
         "models",  # of the option for `model`
     }
 

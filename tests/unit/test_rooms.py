@@ -50,9 +50,9 @@ FLOORS = (
     {"budget"},
     {"models", "failures", "prompts"},
     {"optimizer", "assertions", "grading"},
-    {"strategies", "gate", "reports"},
+    {"strategies", "gate", "reports", "spans"},
     {"suites"},
-    {"replay", "option_values"},
+    {"replay", "option_values", "traces"},
     {"runs", "option_table", "interception"},
     {"driver"},
     {"scripting", "loaded_prompt", "testing"},
@@ -83,7 +83,7 @@ ALWAYS_IMPORTED = (
     "suites",
     "suites.file_endings",
 )
-HEAVY = {"anthropic", "litellm", "rich", "deepdiff", "jinja2", "jsonschema", "yaml"}
+HEAVY = {"anthropic", "litellm", "rich", "deepdiff", "jinja2", "jsonschema", "opentelemetry", "yaml"}
 
 
 @dataclass(frozen=True)
