@@ -119,6 +119,16 @@ besides, the ``requests`` sent for these, repeated ones too, their ``input_token
   the model with which ``after`` is shown to be worse, so that it was not written
 * their ``migration``, null without one: ``old`` and ``new``, each a ``model`` and its ``scores`` on held-out
   cases
+* their ``passages``, by texts that were tried with and without them: ``tried``, one object per set of
+  passages that only one of two texts had: ``passages`` (lines and sentences), ``new`` (whether they stand in
+  ``after``; else only in ``before``), of how many train and validation ``cases``, flaky ones left out, that
+  ran with and without them how many pass only with them (``needed``) or only without (``spoiled``), the
+  ``change`` of their pass rate, whether these are ``every`` such case or some that the search has chosen, the
+  exact two-sided ``p`` of the ``test`` of these changes, corrected for all sets, the 95 % ``interval`` of the
+  share that needs them (that they spoil where the verdict is ``does harm``), how many cases ``failing`` with
+  them were run without them to find a fault and how many of these are ``mended``, and the ``verdict``:
+  ``matters``, ``does harm``, ``no difference seen``, ``may be chance``; and how many passages of ``after``
+  are ``untried``
 * their ``iterations``: ``number``, ``phase``, the rate ``before`` and the ``best`` after, how many
   training cases this text leaves ``unverified``, its ``foresight`` (null in the validation phase:
   ``rate``, the ends ``low`` and ``high`` of its 90 % interval, its standard deviation ``sd``, how many of
@@ -147,7 +157,9 @@ from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.records import CaseResult, Spend
 from pytest_promptopt.reports.baseline_json import compared_json, noise_json
 from pytest_promptopt.reports.baseline_wording import noises
+from pytest_promptopt.reports.passage_evidence import PromptPassages, passage_evidence
 from pytest_promptopt.reports.session_report import SessionCalls, SessionReport
+from pytest_promptopt.reports.tried_texts import read_journal
 from pytest_promptopt.results import Iteration, ModelChange, PromptResult, RunResult, SplitScore
 from pytest_promptopt.thresholds import LimitGate
 
@@ -177,7 +189,7 @@ def report_json(report: SessionReport) -> dict[str, Any]:
         "models": [_comparison(comparison) for comparison in report.comparisons],
         "compared": compared_json(report),
         "calls": _calls(report.calls),
-        "run": None if report.run is None else _run(report.run),
+        "run": None if report.run is None else _run(report.run, report.settings),
         "notes": list(report.notes),
     }
     plain: dict[str, Any] = plain_json(found)
@@ -290,7 +302,8 @@ def _result(result: CaseResult, prompt: str, failed: FailedCase | None) -> dict[
     }
 
 
-def _run(run: RunResult) -> dict[str, Any]:
+def _run(run: RunResult, settings: Settings) -> dict[str, Any]:
+    tried = read_journal(run, settings.rootdir)
     return {
         "id": run.id or None,
         "strategy": run.strategy,
@@ -300,12 +313,14 @@ def _run(run: RunResult) -> dict[str, Any]:
         "notes": run.notes,
         "errors": run.errors,
         "spend": {role: _spend(spend) for role, spend in run.spend.items()},
-        "prompts": [_prompt(prompt) for prompt in run.prompts],
-        "compared": [_run(each) for each in run.compared],
+        "prompts": [
+            _prompt(prompt, passage_evidence(prompt, tried, settings.alpha)) for prompt in run.prompts
+        ],
+        "compared": [_run(each, settings) for each in run.compared],
     }
 
 
-def _prompt(prompt: PromptResult) -> dict[str, Any]:
+def _prompt(prompt: PromptResult, passages: PromptPassages) -> dict[str, Any]:
     return {
         "prompt": prompt.prompt,
         "outcome": prompt.outcome,
@@ -335,6 +350,10 @@ def _prompt(prompt: PromptResult) -> dict[str, Any]:
         "worse_with": prompt.worse_with or None,
         "migration": prompt.migration
         and {"old": _change(prompt.migration.old), "new": _change(prompt.migration.new)},
+        "passages": {
+            "tried": [{**dataclasses.asdict(each), "interval": each.interval} for each in passages.evidence],
+            "untried": passages.untried,
+        },
         "iterations": [_iteration(iteration) for iteration in prompt.iterations],
     }
 

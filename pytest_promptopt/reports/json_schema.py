@@ -13,6 +13,7 @@ from pytest_promptopt.baselines.compare_rule import CompareVerdict
 from pytest_promptopt.gate_rule import GateVerdict
 from pytest_promptopt.records import Role, Split, Status
 from pytest_promptopt.reports.json_report import REPORT_SCHEMA
+from pytest_promptopt.reports.passage_evidence import PassageVerdict
 from pytest_promptopt.results import CandidateVerdict, ConfirmationVerdict, PromptOutcome
 from pytest_promptopt.settings import FailOn
 from pytest_promptopt.thresholds import GateName
@@ -333,7 +334,23 @@ def _of_prompts() -> dict[str, Schema]:
             models=_list(of_model),
             worse_with=_or_null(TEXT),
             migration=_or_null(_object(old=of_model, new=of_model)),
+            passages=_object(tried=_list(_ref("passages")), untried=COUNT),
             iterations=_list(_ref("iteration")),
+        ),
+        "passages": _object(
+            passages=_list(TEXT),
+            new=YES_OR_NO,
+            verdict=_one_of(PassageVerdict),
+            cases=COUNT,
+            needed=COUNT,
+            spoiled=COUNT,
+            change=CHANGE,
+            every=YES_OR_NO,
+            p=SHARE,
+            test=TEXT,
+            failing=COUNT,
+            mended=COUNT,
+            interval=_tuple(SHARE, SHARE),
         ),
     }
 

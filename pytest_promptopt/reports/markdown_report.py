@@ -64,7 +64,7 @@ def _blocks(report: SessionReport) -> Iterator[str]:
             yield "\n".join(noises)
     yield from compared_blocks(report)
     if report.run is not None:
-        yield from run_blocks(report.run, report.settings.alpha)
+        yield from run_blocks(report.run, report.settings)
     for check in report.checks:
         yield from _prompt(check, report.feedbacks.get(check.prompt))
     if report.notes:
