@@ -92,6 +92,12 @@ def _add_actions(group: pytest.OptionGroup) -> None:
         help="Test the judge on labelled answers, store what it may decide, and run no test",
     )
     group.addoption(
+        "--promptopt-mutate",
+        action="store_true",
+        help="Break the instructions of each prompt, one at a time, name those that no test notices, and "
+        "change no file",
+    )
+    group.addoption(
         "--promptopt-runs",
         action="store_true",
         help="List the runs of --optimize, and run no test",
@@ -216,7 +222,13 @@ def _mode(config: pytest.Config) -> Mode:
     if config.getoption("promptopt_calibrate"):
         if optimize or dry_run or config.getoption("optimize_resume") is not None:
             raise SettingsError("--promptopt-calibrate runs no optimization: give one of them")
+        if config.getoption("promptopt_mutate"):
+            raise SettingsError("--promptopt-calibrate and --promptopt-mutate: give one of them")
         return Mode.CALIBRATE
+    if config.getoption("promptopt_mutate"):
+        if optimize or dry_run or config.getoption("optimize_resume") is not None:
+            raise SettingsError("--promptopt-mutate runs no optimization: give one of them")
+        return Mode.MUTATE
     return Mode.OPTIMIZE if optimize else Mode.DRY_RUN if dry_run else Mode.CHECK
 
 
@@ -288,6 +300,7 @@ def check_combination(config: pytest.Config, settings: Settings) -> None:
         )
     if settings.mode is Mode.CALIBRATE:
         _check_calibration(config, settings)
+    _check_mutation(config, settings)
     if settings.from_model is not None:
         _check_migration(config, settings)
     if settings.measuring:
@@ -319,7 +332,9 @@ def check_combination(config: pytest.Config, settings: Settings) -> None:
 def _check_measuring(config: pytest.Config, settings: Settings) -> None:
     option = "--promptopt-compare" if settings.save_baseline is None else "--promptopt-save-baseline"
     if settings.mode is not Mode.CHECK:
-        mode = "--promptopt-calibrate" if settings.mode is Mode.CALIBRATE else "--optimize"
+        mode = {Mode.CALIBRATE: "--promptopt-calibrate", Mode.MUTATE: "--promptopt-mutate"}.get(
+            settings.mode, "--optimize"
+        )
         raise SettingsError(f"{option} is about a plain check; leave {mode} out")
     for name in ("setupplan", "setuponly"):
         if settings.earlier_ref is not None and config.getoption(name, False):
@@ -352,7 +367,8 @@ def _check_gate_samples(config: pytest.Config, settings: Settings) -> None:
             return  # in the ini file it waits for a check by intervals
         if settings.mode is not Mode.CHECK:
             raise SettingsError(
-                f"{given} is about a plain check; leave --optimize and --promptopt-calibrate out"
+                f"{given} is about a plain check; leave --optimize, --promptopt-calibrate and "
+                "--promptopt-mutate out"
             )
         if settings.gate is not GateMode.INTERVAL:
             raise SettingsError(f"{given} is for gates that may be undecided: add --promptopt-gate=interval")
@@ -388,6 +404,24 @@ def _check_migration(config: pytest.Config, settings: Settings) -> None:
             f"{given}: a migration is done by one strategy, and --promptopt-strategy="
             f"{','.join(settings.strategy)} names several"
         )
+
+
+def _check_mutation(config: pytest.Config, settings: Settings) -> None:
+    if settings.mode is not Mode.MUTATE:
+        if (given := config.getoption("promptopt_mutate_by", None)) is not None:
+            raise SettingsError(f"--promptopt-mutate-by={given} is of --promptopt-mutate: add that")
+        return
+    if config.getoption("dist", "no") != "no":
+        raise SettingsError("--promptopt-mutate runs all cases in one process; leave -n out, or add -n 0")
+    reasons = {
+        "stepwise": "--sw stops at the first failure, and here cases are meant to fail",
+        "setupshow": "--setup-show is to show every run, and here cases run unseen",
+        "trace": "--trace stops at every run, and here cases run unseen",
+        **_RUNS_NO_CASE,
+    }
+    for name, reason in reasons.items():
+        if config.getoption(name, False):
+            raise SettingsError(f"--promptopt-mutate: {reason}; leave it out")
 
 
 def _check_calibration(config: pytest.Config, settings: Settings) -> None:

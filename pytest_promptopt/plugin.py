@@ -209,6 +209,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             runner.check()
         except SettingsError as error:
             raise pytest.UsageError(str(error)) from None
+    if runner.settings.mode is Mode.MUTATE:
+        from pytest_promptopt.pytest_session.mutation_session import MUTATION, MutationSession
+
+        config.pluginmanager.register(MutationSession(runner), MUTATION)
 
 
 def _calibrate(session: pytest.Session) -> None:
@@ -223,15 +227,17 @@ def _calibrate(session: pytest.Session) -> None:
 
 
 def _check_purpose(session: pytest.Session) -> None:
-    """Raises `UsageError` when a session without prompt cases was to optimize some."""
+    """Raises `UsageError` when a session without prompt cases was to optimize or to break prompts."""
     config = session.config
-    if not config.stash[settings_key].optimizing:
+    mutating = config.stash[settings_key].mode is Mode.MUTATE
+    if not (config.stash[settings_key].optimizing or mutating):
         return
+    asked = "--promptopt-mutate: there is no prompt to break"
+    asked = asked if mutating else "--optimize: there is nothing to optimize"
     count, deselected = len(session.items), len(config.stash[deselected_key])
     left_out = f" ({deselected} that have it are deselected)" if deselected else ""
     problem = (
-        f"--optimize: there is nothing to optimize: none of the {count} collected tests has "
-        f'@pytest.mark.prompt("path/to/prompt.md"){left_out}'
+        f'{asked}: none of the {count} collected tests has @pytest.mark.prompt("path/to/prompt.md"){left_out}'
     )
     if session.testsfailed or not (session.items or deselected):
         problem = ""  # pytest says what is wrong

@@ -38,6 +38,15 @@ class Mode(StrEnum):
     OPTIMIZE = "optimize"
     DRY_RUN = "dry-run"
     CALIBRATE = "calibrate"
+    MUTATE = "mutate"
+
+
+class Breaking(StrEnum):
+    """How an instruction is broken, to see whether a test notices it."""
+
+    DELETE = "delete"
+    WEAKEN = "weaken"
+    NEGATE = "negate"
 
 
 class CacheMode(StrEnum):
@@ -163,6 +172,7 @@ class Settings:
     :param trust_judge: whether a judge decides that was not shown to be right.
     :param critique: whether candidates are asked for after a model has said what is wrong with the worst
         answers.
+    :param mutate_by: the ways in which ``--promptopt-mutate`` breaks instructions, one after the other.
     :param resume: the id of the run to continue; empty for a new one.
     :param options: field -> text of what was given on the command line, now or when that run was begun.
     """
@@ -223,6 +233,7 @@ class Settings:
     intercept: Intercept = Intercept()
     ignore_fields: tuple[str, ...] = ()
     foreign_suites: tuple[str, ...] = ()
+    mutate_by: tuple[Breaking, ...] = (Breaking.DELETE,)
     options: Mapping[str, str] = field(default_factory=dict)
 
     @property

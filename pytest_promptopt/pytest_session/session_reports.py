@@ -20,6 +20,9 @@ def write_reports(report: SessionReport) -> Iterator[str]:
     from pytest_promptopt.reports.report_files import write_report
 
     for path in report.settings.reports:
+        if report.mutation is not None and path.suffix.lower() not in (".json", ".md"):
+            yield f"{path} was not written: what --promptopt-mutate finds goes into reports .json and .md"
+            continue
         try:
             write_report(path, report)
         except OSError as error:

@@ -31,6 +31,7 @@ from pytest_promptopt.text import plural, printable
 if TYPE_CHECKING:
     from pytest_promptopt.failures import Feedback
     from pytest_promptopt.pytest_session.case_runner import CaseRunner
+    from pytest_promptopt.pytest_session.mutation_session import MutationSession
     from pytest_promptopt.reports.session_report import SessionReport
 
 #: Why a failure is tolerated -> (category in the last line, letter, word).
@@ -201,6 +202,7 @@ class Summary:
         from pytest_promptopt.reports.session_report import SessionCalls, SessionReport
 
         paid, baseline = self._paid, self._baseline
+        mutation: MutationSession | None = self._config.pluginmanager.get_plugin("promptopt-mutation")
         return SessionReport(
             checks=self._checks,
             run=self._run,
@@ -211,6 +213,7 @@ class Summary:
             calls=SessionCalls(self._tally.count_cached(paid.keys), paid.calls, paid.spend),
             compared=() if baseline is None else baseline.found,
             compared_with="" if baseline is None else baseline.compared_with,
+            mutation=None if mutation is None else mutation.result,
         )
 
     def _write_reports(self) -> None:

@@ -6,8 +6,8 @@ asked for. Keys may be added under the same schema number; none is removed or ch
 
 The report: ``schema`` (1), ``version`` of pytest-promptopt, ``settings`` (every setting of the session
 as resolved, without the root folder), ``passed`` (whether every threshold holds; true when there is
-none), ``prompts``, ``models``, ``compared``, ``calls``, ``run``, ``notes`` (the sentences at the end of
-the session: who judged answers, say). The file ``reports/report.schema.json`` in the package is the JSON
+none), ``prompts``, ``models``, ``compared``, ``calls``, ``run``, ``mutation``, ``notes`` (the sentences at
+the end of the session: who judged answers, say). The file ``reports/report.schema.json`` in the package is the JSON
 Schema of all this.
 
 ``calls`` is what the session asked of models: how many answers were ``cached``, how many calls were ``made``
@@ -137,6 +137,21 @@ besides, the ``requests`` sent for these, repeated ones too, their ``input_token
   ``id``, ``prompts``, ``direction``, ``reason``, ``rate`` and the ``split`` that it was measured or
   estimated on, how many of its cases were ``run`` and compared (with an answer under both texts, examples in
   neither), ``verdict``, ``why``, ``fixed``, ``broken``
+
+``mutation`` is null without ``--promptopt-mutate``, else what came of breaking instructions (``prompts``
+above is empty then):
+
+* ``runs`` of cases, known answers included, ``runs_per_case``: for each case and instruction (null when none
+  was tried), what ``stopped`` it before its time (null when nothing did)
+* ``prompts``, one object per prompt: ``prompt``, its ``cases``, how many are ``usable`` since they pass with
+  the prompt as it is, ``failing`` already, ``unanswered``, and how many instructions were ``left`` as they
+  are
+* their ``instructions``: ``text``, ``line`` of the file, ``verdict`` (``noticed``, ``not noticed``, ``cannot
+  tell``, ``not tried``), the ``ways`` tried (``delete``, ``weaken``, ``negate``) and the ``way`` that the
+  figures are of (null when none was), on how many cases it was ``run``, how many ``failed``, were
+  ``asked_again``, and ``failed_again`` more often than not, ids of some that are ``failing``, the exact
+  one-sided ``p`` of the fresh answers, the 95 % ``interval`` of the share of cases that notice it, and
+  ``why`` it was not tried
 """
 
 from __future__ import annotations
@@ -157,6 +172,7 @@ from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.records import CaseResult, Spend
 from pytest_promptopt.reports.baseline_json import compared_json, noise_json
 from pytest_promptopt.reports.baseline_wording import noises
+from pytest_promptopt.reports.mutation_report import mutation_json
 from pytest_promptopt.reports.passage_evidence import PromptPassages, passage_evidence
 from pytest_promptopt.reports.session_report import SessionCalls, SessionReport
 from pytest_promptopt.reports.tried_texts import read_journal
@@ -190,6 +206,7 @@ def report_json(report: SessionReport) -> dict[str, Any]:
         "compared": compared_json(report),
         "calls": _calls(report.calls),
         "run": None if report.run is None else _run(report.run, report.settings),
+        "mutation": None if report.mutation is None else mutation_json(report.mutation),
         "notes": list(report.notes),
     }
     plain: dict[str, Any] = plain_json(found)

@@ -234,5 +234,11 @@ def test_every_option_has_a_wrong_value_above() -> None:
 
 
 def test_modes_have_names_for_reports() -> None:
-    assert [mode.value for mode in Mode] == ["check", "optimize", "dry-run", "calibrate"]
-    assert [Settings(rootdir=Path(), mode=mode).optimizing for mode in Mode] == [False, True, True, False]
+    assert [mode.value for mode in Mode] == ["check", "optimize", "dry-run", "calibrate", "mutate"]
+    assert [Settings(rootdir=Path(), mode=mode).optimizing for mode in Mode] == [
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]

@@ -48,7 +48,7 @@ FLOORS = (
     {"response_cache", "journal", "model_comparison", "baselines"},
     {"budget"},
     {"models", "failures", "prompts"},
-    {"optimizer", "assertions", "grading"},
+    {"optimizer", "assertions", "grading", "mutation"},
     {"strategies", "gate", "reports"},
     {"suites"},
     {"replay", "option_values"},
