@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pytest_promptopt.prompts.cutting import has_template_syntax, split_passages, without_passages
+from pytest_promptopt.prompts.cutting import has_template_syntax, split_passages
 from pytest_promptopt.prompts.examples import without_examples
 
 #: A passage that is only the mark of a list's item, which belongs to what follows.
@@ -73,9 +73,23 @@ def instructions_of(prose: str) -> list[Instruction]:
             continue
         if any(first < end and start < last for first, last in blocks):
             continue
-        without = without_passages(pieces, group)
-        found.append(Instruction(prose[start:end], prose.count("\n", 0, start) + 1, start, end, without))
+        line, without = prose.count("\n", 0, start) + 1, _without(prose, start, end)
+        found.append(Instruction(prose[start:end], line, start, end, without))
     return found
+
+
+def _without(prose: str, start: int, end: int) -> str:
+    """The text without this part: whole lines go, and an item keeps its marker for what is left of it."""
+    first = prose.rfind("\n", 0, start) + 1
+    last = prose.find("\n", end)
+    last = len(prose) if last < 0 else last
+    if prose[end:last].strip():
+        marker = _BEGINS.match(prose[start:end])
+        kept = prose[: start + (marker.end() if marker else 0)]
+        return kept + prose[end:].lstrip(" \t")
+    if prose[first:start].strip():
+        return prose[:start].rstrip(" \t") + prose[last:]
+    return prose[:first] + prose[last + 1 :]
 
 
 def _tells(text: str) -> bool:

@@ -17,6 +17,7 @@ from typing import TypeVar
 from pytest_promptopt.mutation.evidence import Again, answers_needed, chance_of
 from pytest_promptopt.mutation.findings import Finding, Notice
 from pytest_promptopt.mutation.instructions import Instruction
+from pytest_promptopt.records import EPSILON
 from pytest_promptopt.settings import Breaking
 
 #: Cases that are run first; where this many of them fail, they are asked again before the others are run.
@@ -35,7 +36,7 @@ SHARES = (0.3, 0.4, 0.3)
 #: From this p-value up the failures are like those that the prompt has as it is: nothing was noticed.
 LIKE_LUCK = 0.2
 
-#: Runs of each case and instruction at most, and how many more than one of each there may be of few cases.
+#: Runs of each case and instruction at most, with one way to break it; of few cases so many more than one.
 MOST_PER_CASE, LEAST_MORE = 2, 6
 
 #: Cases that are under way at once are at least this many, where there are several instructions.
@@ -154,9 +155,9 @@ class Mutating:
         for way, text in target.texts:
             tries.append(tried := _Try(way, text, room))
             yield from self._try(tried)
-            room = tried.room
-            if tried.noticed or room < 1:
+            if tried.noticed:
                 break
+            room = tried.room + len(self._cases)  # a further way may run each case once more
         return _finding(target, tries)
 
     def _try(self, tried: _Try) -> _Step[None]:
@@ -216,7 +217,7 @@ class Mutating:
         new = [sample for sample in of_whole if len(self._whole[sample.case]) < sample.number]
         _take(self._whole, new, got)
         tried.p = chance_of([self._again(tried, case) for case in cases])
-        tried.noticed = tried.p <= error
+        tried.noticed = tried.p <= error + EPSILON
 
     def _again(self, tried: _Try, case: str) -> Again:
         broken, whole = tried.tested[case], self._whole[case]

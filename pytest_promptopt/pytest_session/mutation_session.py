@@ -172,8 +172,3 @@ class MutationSession:
             width = internals.terminal_width(terminalreporter)
             lines = mutation_lines(result, width=width)
             print_section(terminalreporter, "instructions that no test notices", lines)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
-            session.exitstatus = pytest.ExitCode.OK

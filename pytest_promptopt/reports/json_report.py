@@ -7,8 +7,8 @@ asked for. Keys may be added under the same schema number; none is removed or ch
 The report: ``schema`` (1), ``version`` of pytest-promptopt, ``settings`` (every setting of the session
 as resolved, without the root folder), ``passed`` (whether every threshold holds; true when there is
 none), ``prompts``, ``models``, ``compared``, ``calls``, ``run``, ``mutation``, ``notes`` (the sentences at
-the end of the session: who judged answers, say). The file ``reports/report.schema.json`` in the package is the JSON
-Schema of all this.
+the end of the session: who judged answers, say). The file ``reports/report.schema.json`` in the package is
+the JSON Schema of all this.
 
 ``calls`` is what the session asked of models: how many answers were ``cached``, how many calls were ``made``
 besides, the ``requests`` sent for these, repeated ones too, their ``input_tokens``, ``output_tokens``,

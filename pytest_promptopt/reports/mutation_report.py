@@ -138,7 +138,8 @@ def about_cases(prompt: PromptFindings) -> list[str]:
     if prompt.unanswered:
         told.append(f"{plural(prompt.unanswered, 'case')} of {prompt.cases:,} had no verdict")
     if prompt.left:
-        told.append(f"{plural(prompt.left, 'instruction')} must stay as they are, and were not broken")
+        stay = "must stay as they are, and were" if prompt.left > 1 else "must stay as it is, and was"
+        told.append(f"{plural(prompt.left, 'instruction')} {stay} not broken")
     return told
 
 
