@@ -18,7 +18,7 @@ from functools import lru_cache
 MOST_BROKEN, MOST_WHOLE = 3, 12
 
 #: What an answer to the prompt as it is costs beside one to a broken prompt: all instructions share it.
-_SHARED = 0.25
+_SHARED = 0.5
 
 
 @dataclass(frozen=True)

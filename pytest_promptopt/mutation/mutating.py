@@ -29,15 +29,19 @@ MOST_TESTED, MOST_SCREENED = 8, 24
 #: How often a case that failed once is asked whether it fails again before it is let go.
 SCREENING = 2
 
-#: Of the error that is allowed, for each look at fresh answers: at once, where many cases fail, and twice at
-#: the cases that failed again.
-SHARES = (0.3, 0.4, 0.3)
+#: Of the error that is allowed, for each look at fresh answers: at once, where many cases fail, and then at
+#: the cases that failed again, with more and more answers: under the broken prompt, and as it is.
+SHARES = (0.25, 0.35, 0.2, 0.2)
+MORE = ((0, 0), (0, 0), (3, 4), (8, 9))
 
 #: From this p-value up the failures are like those that the prompt has as it is: nothing was noticed.
 LIKE_LUCK = 0.2
 
 #: Runs of each case and instruction at most, with one way to break it; of few cases so many more than one.
 MOST_PER_CASE, LEAST_MORE = 2, 6
+
+#: With the prompt as it is half a run more for each case and instruction at most; of few at least so many.
+LEAST_WHOLE = 24
 
 #: Cases that are under way at once are at least this many, where there are several instructions.
 AT_ONCE = 200
@@ -127,14 +131,17 @@ class Mutating:
         self._cases = list(cases)
         random.Random(f"{seed}-mutate").shuffle(self._cases)
         self._alpha = alpha
+        #: How many instructions are tried at the same time.
+        self.together = max(1, ceil(AT_ONCE / max(1, len(self._cases))))
         #: Of each case its fresh answers with the prompt as it is, which all instructions share.
         self._whole: dict[str, list[bool]] = {}
+        self._whole_room = 0
 
     def findings(self, targets: Sequence[Target]) -> Iterator[Finding]:
         """What came of each, in order; some of them are tried at the same time."""
-        together = max(1, ceil(AT_ONCE / max(1, len(self._cases))))
-        for start in range(0, len(targets), together):
-            yield from self._together([self._asking(each) for each in targets[start : start + together]])
+        self._whole_room = max(LEAST_WHOLE, len(self._cases) * len(targets) // 2)
+        for start in range(0, len(targets), self.together):
+            yield from self._together([self._asking(each) for each in targets[start : start + self.together]])
 
     def _together(self, asking: Sequence[Asking]) -> Iterable[Finding]:
         found: dict[int, Finding] = {}
@@ -174,7 +181,7 @@ class Mutating:
             tried.screened, tried.tested = tried.tested, {}
         yield from self._run_once(tried, others)
         yield from self._screen(tried)
-        for look in (1, 2):
+        for look in range(1, len(SHARES)):
             if tried.failed_again and not tried.noticed:
                 yield from self._test(tried, tried.failed_again[:MOST_TESTED], look)
 
@@ -203,14 +210,15 @@ class Mutating:
         """Whether fresh answers of these cases show that it was no luck."""
         error = SHARES[look] * self._alpha
         broken, whole = answers_needed(len(cases), error)
-        if look == len(SHARES) - 1:
-            broken, whole = broken + 3, whole + 4
+        broken, whole = broken + MORE[look][0], whole + MORE[look][1]
         of_broken, of_whole = list[Sample](), list[Sample]()
         for case in cases:
             have = len(tried.tested.setdefault(case, []))
             of_broken += tried.next_samples(case, broken - have)
             known = len(self._whole.setdefault(case, []))
-            of_whole += [Sample(None, case, number) for number in range(known + 1, whole + 1)]
+            more = range(known + 1, whole + 1)[: max(0, self._whole_room)]
+            self._whole_room -= len(more)
+            of_whole += [Sample(None, case, number) for number in more]
         got = yield [*of_broken, *of_whole]
         _take(tried.tested, of_broken, got)
         # Another instruction may have asked for the same at the same time.

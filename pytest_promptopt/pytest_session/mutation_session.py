@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
 import pytest
@@ -42,6 +42,7 @@ class MutationSession:
         self._runs = self._tried_pairs = 0
         self._stopped = ""
         self._begun = False
+        self._from_cache: set[str] = set()
 
     @property
     def result(self) -> MutationResult | None:
@@ -49,6 +50,13 @@ class MutationSession:
             return None
         per = self._runs / self._tried_pairs if self._tried_pairs else None
         return MutationResult(tuple(self._prompts), self._runs, per, self._stopped)
+
+    def count_cached(self, paid: Set[str]) -> int:
+        """How many answers came from the cache, each once.
+
+        :param paid: keys of calls that this session has paid for.
+        """
+        return len(self._from_cache - paid)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
@@ -59,7 +67,7 @@ class MutationSession:
         files = self._files()
         planned = [(file, *self._planned(file)) for file in files]
         for file, cases, targets, _ in planned:
-            internals.write_line(session.config, self._forecast(file, cases, targets))
+            self._say(self._forecast(file, cases, targets))
         self._begun = True
         try:
             for each in planned:
@@ -96,6 +104,9 @@ class MutationSession:
                 left += 1
         return cases, targets, left
 
+    def _say(self, line: str) -> None:
+        internals.write_line(self._runner.session.config, f"promptopt: {line}")
+
     def _forecast(self, file: PromptFile, cases: Sequence[Case], targets: Sequence[Target]) -> str:
         calls = sum(case.calls_per_run for case in cases)
         usual, most = (round(calls * (1 + share * len(targets))) for share in (USUAL, MOST))
@@ -104,7 +115,7 @@ class MutationSession:
         if ceiling is not None and usual > ceiling:
             ends = f"; --promptopt-max-calls={ceiling} may end it before"
         return (
-            f"promptopt: {file.name}: {plural(len(targets), 'instruction')}, {plural(len(cases), 'case')}: "
+            f"{file.name}: {plural(len(targets), 'instruction')}, {plural(len(cases), 'case')}: "
             f"about {usual:,} calls, seldom more than {most:,}; known answers cost none{ends}"
         )
 
@@ -124,6 +135,8 @@ class MutationSession:
                 mutating = Mutating(run, usable, alpha=self._settings.alpha, seed=self._settings.seed)
                 for finding in mutating.findings(targets):
                     found.append(finding)
+                    if len(found) < len(targets) and len(found) % mutating.together == 0:
+                        self._say(f"{file.name}: {len(found):,} of {len(targets):,} instructions tried")
         except StopRun as stopped:
             self._stopped = stopped.why
         finally:
@@ -163,6 +176,8 @@ class MutationSession:
         self._runs += len(samples)
         for (text, number), of_trial in zip(together, results, strict=True):
             for result in of_trial:
+                calls = (call for outcome in result.outcomes for call in outcome.all_calls)
+                self._from_cache.update(call.key for call in calls if call.cached)
                 rate = result.rate
                 found[Sample(text, result.case.id, number)] = None if rate is None else rate < 1 - EPSILON
         return found
@@ -172,3 +187,10 @@ class MutationSession:
             width = internals.terminal_width(terminalreporter)
             lines = mutation_lines(result, width=width)
             print_section(terminalreporter, "instructions that no test notices", lines)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """What was found fails no session; that nothing could be found out does."""
+        tried = any(prompt.counts[1] for prompt in self._prompts)
+        if exitstatus == pytest.ExitCode.OK and self._stopped and not tried:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
