@@ -8,7 +8,7 @@ each case, and less where the first cases show it already.
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
@@ -40,7 +40,7 @@ LIKE_LUCK = 0.2
 #: Runs of each case and instruction at most, with one way to break it; of few cases so many more than one.
 MOST_PER_CASE, LEAST_MORE = 2, 6
 
-#: With the prompt as it is half a run more for each case and instruction at most; of few at least so many.
+#: With the prompt as it is a third of a run more for each case and instruction, or so many, at most.
 LEAST_WHOLE = 24
 
 #: Cases that are under way at once are at least this many, where there are several instructions.
@@ -133,13 +133,13 @@ class Mutating:
         self._alpha = alpha
         #: How many instructions are tried at the same time.
         self.together = max(1, ceil(AT_ONCE / max(1, len(self._cases))))
-        #: Of each case its fresh answers with the prompt as it is, which all instructions share.
-        self._whole: dict[str, list[bool]] = {}
+        #: Of each case its fresh answers with the prompt as it is, by number: all instructions share them.
+        self._whole: defaultdict[str, dict[int, bool | None]] = defaultdict(dict)
         self._whole_room = 0
 
     def findings(self, targets: Sequence[Target]) -> Iterator[Finding]:
         """What came of each, in order; some of them are tried at the same time."""
-        self._whole_room = max(LEAST_WHOLE, len(self._cases) * len(targets) // 2)
+        self._whole_room = max(LEAST_WHOLE, len(self._cases) * len(targets) // 3)
         for start in range(0, len(targets), self.together):
             yield from self._together([self._asking(each) for each in targets[start : start + self.together]])
 
@@ -179,7 +179,8 @@ class Mutating:
                 return
             # They have shown whether they fail again; what chose a case is no evidence for it.
             tried.screened, tried.tested = tried.tested, {}
-        yield from self._run_once(tried, others)
+        if others:
+            yield from self._run_once(tried, others)
         yield from self._screen(tried)
         for look in range(1, len(SHARES)):
             if tried.failed_again and not tried.noticed:
@@ -215,20 +216,24 @@ class Mutating:
         for case in cases:
             have = len(tried.tested.setdefault(case, []))
             of_broken += tried.next_samples(case, broken - have)
-            known = len(self._whole.setdefault(case, []))
-            more = range(known + 1, whole + 1)[: max(0, self._whole_room)]
-            self._whole_room -= len(more)
-            of_whole += [Sample(None, case, number) for number in more]
-        got = yield [*of_broken, *of_whole]
+            numbers = [number for number in range(1, whole + 1) if number not in self._whole[case]]
+            of_whole += [Sample(None, case, number) for number in numbers]
+        of_whole = of_whole[: max(0, self._whole_room)]
+        got = (yield [*of_broken, *of_whole]) if of_broken or of_whole else {}
         _take(tried.tested, of_broken, got)
-        # Another instruction may have asked for the same at the same time.
-        new = [sample for sample in of_whole if len(self._whole[sample.case]) < sample.number]
-        _take(self._whole, new, got)
-        tried.p = chance_of([self._again(tried, case) for case in cases])
+        for sample in of_whole:
+            # Another instruction may have asked for the same at the same time.
+            self._whole_room -= sample.number not in self._whole[sample.case]
+            self._whole[sample.case][sample.number] = got.get(sample)
+        tried.p = chance_of([self._again(tried.tested[case], case, whole) for case in cases])
         tried.noticed = tried.p <= error + EPSILON
 
-    def _again(self, tried: _Try, case: str) -> Again:
-        broken, whole = tried.tested[case], self._whole[case]
+    def _again(self, broken: Sequence[bool], case: str, most: int) -> Again:
+        """The fresh answers of a case: as many as were planned, also where others have asked for more.
+
+        Whether they did may have hung on what the answers were.
+        """
+        whole = [end for number, end in self._whole[case].items() if number <= most and end is not None]
         return Again(len(broken), sum(broken), len(whole), sum(whole))
 
 

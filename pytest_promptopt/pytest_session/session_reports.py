@@ -20,8 +20,8 @@ def write_reports(report: SessionReport) -> Iterator[str]:
     from pytest_promptopt.reports.report_files import write_report
 
     for path in report.settings.reports:
-        if report.mutation is not None and path.suffix.lower() not in (".json", ".md"):
-            yield f"{path} was not written: what --promptopt-mutate finds goes into reports .json and .md"
+        if report.mutation is not None and path.suffix.lower() == ".xml":
+            yield f"{path} was not written: what --promptopt-mutate finds goes into .html, .md and .json"
             continue
         try:
             write_report(path, report)

@@ -80,6 +80,27 @@ def mutation_json(result: MutationResult) -> dict[str, Any]:
     }
 
 
+def mutation_page(result: MutationResult) -> dict[str, Any]:
+    """The same for the HTML report, in its words."""
+    about = [runs_sentence(result)] if result.runs else []
+    return {
+        "stopped": result.stopped,
+        "about": about,
+        "prompts": [
+            {
+                "prompt": prompt.prompt,
+                "said": verdict_sentence(prompt),
+                "about": about_cases(prompt),
+                "found": [
+                    [each.verdict.value, each.line, one_line(each.text), said(each)]
+                    for each in _sorted(prompt)
+                ],
+            }
+            for prompt in result.prompts
+        ],
+    }
+
+
 def _sorted(prompt: PromptFindings) -> list[Finding]:
     return sorted(prompt.findings, key=lambda each: (ORDER.index(each.verdict), each.line))
 

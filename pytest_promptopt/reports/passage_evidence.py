@@ -243,7 +243,7 @@ def _judged(each: PassageEvidence, alpha: float, *, varies: bool) -> PassageEvid
 
 
 def passage_sentence(each: PassageEvidence) -> str:
-    """``matters: 9 of 24 cases pass only with it (95 % interval 21% to 57%; p = 0.0039)``."""
+    """``matters: 9 of 24 cases pass only with it (21% to 57%), 0 only without (p = 0.0039)``."""
     them = "it" if len(each.passages) == 1 else f"these {len(each.passages)} together"
     said: list[str] = []
     low, high = (f"{100 * end:.0f}%" for end in each.interval)

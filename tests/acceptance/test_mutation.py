@@ -10,6 +10,7 @@ import pytest
 
 from pytest_promptopt.reports.json_schema import report_schema
 from tests.acceptance.projects import Project
+from tests.unit.test_reports_html import Parts
 
 OK, FAILED, USAGE = pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.USAGE_ERROR
 INTERRUPTED = pytest.ExitCode.INTERRUPTED
@@ -254,9 +255,12 @@ def test_what_does_not_go_together_is_refused_before_a_call(
     assert asked(project) == 0
 
 
-def test_reports_that_have_no_place_for_it_are_named(project: Project) -> None:
-    result = project.run("--promptopt-mutate", "--promptopt-report=r.html")
+def test_a_page_has_it_and_a_report_that_has_no_place_for_it_is_named(project: Project) -> None:
+    result = project.run("--promptopt-mutate", "--promptopt-report=r.html", "--promptopt-report=r.xml")
     result.stdout.fnmatch_lines(
-        ["promptopt: *r.html was not written: what --promptopt-mutate finds goes into *"]
+        ["promptopt: *r.xml was not written: what --promptopt-mutate finds goes into *"]
     )
-    assert not (project.path / "r.html").exists()
+    assert not (project.path / "r.xml").exists()
+    page = Parts((project.path / "r.html").read_text(encoding="utf-8")).data("data")["mutation"]
+    assert page["prompts"][0]["said"] == "no test notices 2 of 4 instructions"
+    assert page["prompts"][0]["found"][0][:3] == ["not noticed", 4, "Repeat the word."]
