@@ -30,6 +30,9 @@ _SHOWN = re.compile(
 )
 _ROLE = re.compile(r"\s*(?:user|assistant|system|developer|human|model)\s*:\s*", re.IGNORECASE)
 
+#: A line that only opens or closes a part of the prompt.
+_TAG = re.compile(r"</?[A-Za-z][\w-]*[^<>]*>")
+
 #: Blocks in which nothing is an instruction.
 _BLOCKS = re.compile(
     r"^(?P<fence>```|~~~).*?^(?P=fence)[^\n]*$|<!--.*?-->|<(?P<tag>examples?|sample)\b[^>]*>.*?</(?P=tag)>",
@@ -96,7 +99,7 @@ def _tells(text: str) -> bool:
     if sum(map(str.isalpha, text)) < _LEAST_LETTERS or has_template_syntax(text):
         return False
     leads = text.endswith((":", "：")) or text.startswith("#")
-    return not (leads or _SHOWN.match(text) or _ROLE.fullmatch(text))
+    return not (leads or _SHOWN.match(text) or _ROLE.fullmatch(text) or _TAG.fullmatch(text))
 
 
 def _groups(pieces: Sequence[str]) -> Iterator[list[int]]:

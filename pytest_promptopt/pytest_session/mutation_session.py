@@ -141,7 +141,7 @@ class MutationSession:
             self._stopped = stopped.why
         finally:
             tried = sum(each.verdict is not Notice.NOT_TRIED for each in found)
-            self._tried_pairs += tried * len(usable)
+            self._tried_pairs += tried * len(ids)
             known = bool(usable or failing)
             self._prompts.append(
                 PromptFindings(

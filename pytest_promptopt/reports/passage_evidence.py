@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from math import fsum
 
 from pytest_promptopt.prompts.cutting import split_passages
@@ -96,6 +97,10 @@ class _Version:
     beside: object
     rates: Mapping[str, float]
 
+    @cached_property
+    def known(self) -> frozenset[str]:
+        return frozenset(self.pieces)
+
 
 @dataclass
 class _Trials:
@@ -117,7 +122,7 @@ def passage_evidence(prompt: PromptResult, tried: TriedTexts, alpha: float) -> P
     trials: dict[tuple[str, ...], _Trials] = {}
     for whole in versions:
         for part in versions:
-            fits = len(part.pieces) < len(whole.pieces) and part.beside == whole.beside
+            fits = part.known < whole.known and part.beside == whole.beside
             if fits and (passages := left_out(whole.pieces, part.pieces)):
                 _compare(trials, passages, whole, part)
     for cut in tried.cuts:
