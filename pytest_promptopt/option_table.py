@@ -20,6 +20,7 @@ from pytest_promptopt.option_values import (
     one_of,
     pass_rate,
     seconds,
+    several_of,
     significance,
     split_shares,
     strategy_names,
@@ -29,6 +30,7 @@ from pytest_promptopt.option_values import (
 from pytest_promptopt.settings import (
     MAX_EXAMPLES,
     Accept,
+    Breaking,
     CacheMode,
     CritiqueMode,
     FailOn,
@@ -217,6 +219,15 @@ OPTIONS = (
         "P",
         "A change counts as shown from this p-value down, above 0 and at most 0.5 (default: 0.05)",
         significance,
+    ),
+    Option(
+        "mutate_by",
+        "mutate-by",
+        "string",
+        "WAYS",
+        "With --promptopt-mutate: how an instruction is broken: delete, weaken, negate; several, separated "
+        "by commas, are tried until a test notices one (default: delete)",
+        several_of(Breaking),
     ),
     Option(
         "max_calls",

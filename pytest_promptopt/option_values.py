@@ -117,6 +117,21 @@ def one_of(accepted: type[StrEnum]) -> Parse:
     return parse
 
 
+def several_of(accepted: type[StrEnum]) -> Parse:
+    """Some of them, separated by commas, in this order."""
+
+    def parse(name: str, text: str) -> tuple[StrEnum, ...]:
+        parts = [part.strip() for part in text.split(",")]
+        if not set(parts) <= set(accepted) or len(set(parts)) < len(parts):
+            raise SettingsError(
+                f"{name}: {text!r} is not one of {', '.join(accepted)}, or several of them, separated by "
+                "commas"
+            )
+        return tuple(map(accepted, parts))
+
+    return parse
+
+
 def strategy_names(name: str, text: str) -> tuple[str, ...]:
     names = tuple(part.strip() for part in text.split(","))
     if not all(names) or len(set(names)) < len(names):

@@ -16,6 +16,7 @@ import pytest
 from pytest_promptopt import options
 from pytest_promptopt import unpatched as unpatched  # first of all: nothing has been exchanged yet
 from pytest_promptopt.errors import PromptoptError, SettingsError
+from pytest_promptopt.option_combinations import check_combination
 from pytest_promptopt.settings import ROOTS, Mode, Settings
 from pytest_promptopt.suites import file_endings
 
@@ -67,7 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
     try:
         settings = config.stash[settings_key] = options.read_settings(config)
-        options.check_combination(config, settings)
+        check_combination(config, settings)
         if not hasattr(config, "workerinput"):
             _check_files(config, settings)
     except PromptoptError as error:
@@ -222,29 +223,33 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    if session.config.option.promptopt_from_traces:
+    config = session.config
+    settings, deselected = config.stash[settings_key], config.stash[deselected_key]
+    if config.option.promptopt_from_traces:
         from pytest_promptopt.pytest_session.trace_import import TraceImport
 
-        importing = TraceImport(session, session.config.stash[settings_key])
-        session.config.pluginmanager.register(importing, "promptopt-from-traces")
+        config.pluginmanager.register(TraceImport(session, settings), "promptopt-from-traces")
         return
-    if session.config.stash[settings_key].mode is Mode.CALIBRATE:
+    if settings.mode is Mode.CALIBRATE:
         _calibrate(session)
         return
     if not any(item.get_closest_marker("prompt") for item in session.items):
-        _check_purpose(session)
+        if settings.runs_ahead or settings.mode is Mode.MUTATE:
+            from pytest_promptopt.pytest_session.session_purpose import check_purpose
+
+            check_purpose(session, settings, len(deselected))
         return
     from pytest_promptopt.pytest_engine.unseen_reports import UnseenReports
     from pytest_promptopt.pytest_session.case_runner import CaseRunner
 
-    config = session.config
-    deselected = config.stash[deselected_key]
-    runner = CaseRunner(session, config.stash[settings_key], deselected=deselected)
+    runner = CaseRunner(session, settings, deselected=deselected)
     config.pluginmanager.register(runner, RUNNER)
     config.pluginmanager.register(runner.running)
     config.pluginmanager.register(UnseenReports(lambda: runner.engine.buffered))
     if hasattr(config, "workerinput"):
-        _tell_figures(config, runner)
+        from pytest_promptopt.pytest_session.running_figures import tell_figures
+
+        tell_figures(config, runner)
         return
     try:
         runner.check()
@@ -253,16 +258,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     listener: Listener | None = config.pluginmanager.get_plugin(LISTENER)
     if listener is not None:
         listener.watch(runner)
+    if settings.mode is Mode.MUTATE:
+        from pytest_promptopt.pytest_session.mutation_session import MUTATION, MutationSession
 
-
-def _tell_figures(config: pytest.Config, runner: CaseRunner) -> None:
-    """Have the controller show how far this worker is, if it wants to."""
-    from pytest_promptopt.pytest_session.running_figures import KEY, WorkerFigures
-    from pytest_promptopt.pytest_session.xdist_channel import connection_of
-
-    connection = connection_of(config, KEY)
-    if connection is not None:
-        config.pluginmanager.register(WorkerFigures(runner, connection))
+        config.pluginmanager.register(MutationSession(runner), MUTATION)
 
 
 def _calibrate(session: pytest.Session) -> None:
@@ -274,29 +273,6 @@ def _calibrate(session: pytest.Session) -> None:
     except PromptoptError as error:
         raise pytest.UsageError(str(error)) from None
     session.config.pluginmanager.register(calibration, "promptopt-calibration")
-
-
-def _check_purpose(session: pytest.Session) -> None:
-    """Raises `UsageError` when a session without prompt cases was to optimize some; a worker tells of it."""
-    config = session.config
-    settings = config.stash[settings_key]
-    if not settings.runs_ahead:
-        return
-    count, deselected = len(session.items), len(config.stash[deselected_key])
-    left_out = f" ({deselected} that have it are deselected)" if deselected else ""
-    problem = (
-        f"--optimize: there is nothing to optimize: none of the {count} collected tests has "
-        f'@pytest.mark.prompt("path/to/prompt.md"){left_out}'
-    )
-    if not settings.optimizing or session.testsfailed or not (session.items or deselected):
-        problem = ""  # pytest says what is wrong
-    if hasattr(config, "workerinput"):
-        from pytest_promptopt.pytest_session.xdist_channel import connection_of
-
-        if connection := connection_of(config):
-            connection.send("refused", problem=problem)
-    elif problem:
-        raise pytest.UsageError(problem)
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:

@@ -38,6 +38,15 @@ class Mode(StrEnum):
     OPTIMIZE = "optimize"
     DRY_RUN = "dry-run"
     CALIBRATE = "calibrate"
+    MUTATE = "mutate"
+
+
+class Breaking(StrEnum):
+    """How an instruction is broken, to see whether a test notices it."""
+
+    DELETE = "delete"
+    WEAKEN = "weaken"
+    NEGATE = "negate"
 
 
 class CacheMode(StrEnum):
@@ -164,6 +173,7 @@ class Settings:
     :param otel: whether what the session does is told to OpenTelemetry.
     :param critique: whether candidates are asked for after a model has said what is wrong with the worst
         answers.
+    :param mutate_by: the ways in which ``--promptopt-mutate`` breaks instructions, one after the other.
     :param resume: the id of the run to continue; empty for a new one.
     :param options: field -> text of what was given on the command line, now or when that run was begun.
     """
@@ -225,6 +235,7 @@ class Settings:
     intercept: Intercept = Intercept()
     ignore_fields: tuple[str, ...] = ()
     foreign_suites: tuple[str, ...] = ()
+    mutate_by: tuple[Breaking, ...] = (Breaking.DELETE,)
     options: Mapping[str, str] = field(default_factory=dict)
 
     @property

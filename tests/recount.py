@@ -6,6 +6,7 @@ Slow and plain on purpose: whoever doubts a report reads this.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from math import fsum
 from pathlib import Path
@@ -210,6 +211,7 @@ def check_prompt(prompt: dict[str, Any], search: Search) -> None:
         assert (sorted(prompt["fixed"]), sorted(prompt["broken"])) == (fixed, broken)
         assert prompt["rates"].keys() == {*fixed, *broken}
     check_iterations(prompt, search)
+    check_passages(prompt, search)
 
 
 def check_iterations(prompt: dict[str, Any], search: Search) -> None:
@@ -257,3 +259,58 @@ def check_candidate(candidate: dict[str, Any], search: Search, over: int) -> Non
     old = search.of_splits(search.rates(parent.get("incumbent", "0"), over), *SEARCHED)
     fixed, broken = flips(old, search.of_splits(rates, *SEARCHED))
     assert (sorted(candidate["fixed"]), sorted(candidate["broken"])) == (fixed, broken)
+
+
+# ------------------------------------------------------------------------------------------------- passages
+
+
+def passages_of(text: str) -> list[str]:
+    """The lines and sentences of a text without a region of examples and without code in its variables."""
+    return [piece.strip() for piece in re.split(r"(?<=[.!?;])\s+|\n+", text) if piece.strip()]
+
+
+def lacks(whole: list[str], part: list[str]) -> list[str] | None:
+    """What `part` lacks of `whole`, where it has all else in the same order."""
+    missing, rest = [], list(part)
+    for piece in whole:
+        if rest and rest[0] == piece:
+            rest.pop(0)
+        else:
+            missing.append(piece)
+    return None if rest else missing
+
+
+def check_passages(prompt: dict[str, Any], search: Search) -> None:
+    """Each set of passages: on how many cases texts with and without it were run, and what came of it."""
+    if search.has_examples:
+        return
+    name, flaky = prompt["prompt"], {each["case"] for each in prompt["flaky"]}
+    overlays = {c["id"]: {**c.get("beside", {}), **c["texts"]} for c in search.candidates} | {"0": {}}
+    versions = [
+        (
+            passages_of(overlay.get(name) or search.before[name]),
+            {other: text for other, text in overlay.items() if other != name},
+            search.of_splits(search.rates(id), *SEARCHED),
+        )
+        for id, overlay in overlays.items()
+    ]
+    for told in prompt["passages"]["tried"]:
+        pairs: dict[str, list[tuple[float, float]]] = {}
+        for pieces, beside, rates in versions:
+            for fewer, beside_fewer, rates_fewer in versions:
+                if beside == beside_fewer and lacks(pieces, fewer) == told["passages"]:
+                    for case in rates.keys() & rates_fewer.keys() - flaky:
+                        pairs.setdefault(case, []).append((rates[case], rates_fewer[case]))
+        means = [
+            tuple(fsum(side) / len(found) for side in zip(*found, strict=True)) for found in pairs.values()
+        ]
+        needed = sum(without < 1 - 1e-9 <= with_it for with_it, without in means)
+        spoiled = sum(with_it < 1 - 1e-9 <= without for with_it, without in means)
+        assert (told["cases"], told["needed"], told["spoiled"]) == (len(means), needed, spoiled)
+        failing: dict[str, bool] = {}
+        for ablation in named(search.process, "ablation"):
+            for tried in ablation["tries"]:
+                if tried["prompt"] == name and tried["without"] == told["passages"]:
+                    failing |= {c: r >= 1 - 1e-9 for c, r in tried["rates"].items() if r is not None}
+        counted = {case: mended for case, mended in failing.items() if case not in flaky}
+        assert (told["failing"], told["mended"]) == (len(counted), sum(counted.values()))

@@ -239,7 +239,8 @@ class BaseSearch:
     def journal_candidate(self, candidate: Candidate) -> None:
         """Journal a candidate, before anything is paid for it."""
         texts = {name: candidate.overlay.get(name) for name in candidate.prompts}
-        about = {"direction": candidate.direction, "reason": candidate.reason}
+        beside = {name: text for name, text in candidate.overlay.items() if name not in texts}
+        about = {"direction": candidate.direction, "reason": candidate.reason, "beside": beside}
         self.context.record("candidate", id=candidate.id, prompts=candidate.prompts, texts=texts, **about)
 
     def halted(self, phase: Phase, best: EvaluatedCandidate) -> Stop | None:

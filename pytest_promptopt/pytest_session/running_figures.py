@@ -100,3 +100,12 @@ class WorkerFigures:
         new = self._cases.paid_keys.copy() - self._told
         self._told |= new
         self._connection.send("figures", keys=sorted(new), **self._cases.figures.to_json())
+
+
+def tell_figures(config: pytest.Config, runner: CaseRunner) -> None:
+    """Have the controller show how far this worker is, if it wants to."""
+    from pytest_promptopt.pytest_session.xdist_channel import connection_of
+
+    connection = connection_of(config, KEY)
+    if connection is not None:
+        config.pluginmanager.register(WorkerFigures(runner, connection))

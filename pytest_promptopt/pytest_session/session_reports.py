@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Set
+from collections.abc import Collection, Iterator, Set
 from pathlib import Path
 
 import pytest
@@ -21,18 +21,25 @@ def write_reports(report: SessionReport) -> tuple[list[Fault], list[str]]:
 
     :return: those that were not written, and what else the user should know, in sentences.
     """
-    faults = list(_write_files(report))
-    told: list[str] = []
+    found_no_verdicts = report.mutation is not None
+    unfit = {path for path in report.settings.reports if found_no_verdicts and path.suffix.lower() == ".xml"}
+    faults = list(_write_files(report, unfit))
+    told = [
+        f"{path} was not written: what --promptopt-mutate finds goes into .html, .md and .json"
+        for path in unfit
+    ]
     if report.settings.pr_body is not None:
         _write_pr_body(report.settings.pr_body, report, faults, told)
     told += _write_job_summary(report)
     return faults, told
 
 
-def _write_files(report: SessionReport) -> Iterator[Fault]:
+def _write_files(report: SessionReport, unfit: Collection[Path]) -> Iterator[Fault]:
     from pytest_promptopt.reports.report_files import write_report
 
     for path in report.settings.reports:
+        if path in unfit:
+            continue
         try:
             write_report(path, report)
         except OSError as error:

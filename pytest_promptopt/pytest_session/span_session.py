@@ -12,7 +12,7 @@ import pytest
 from pytest_promptopt import __version__
 from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.models.answer_validation import error_words
-from pytest_promptopt.models.client import PaidCall
+from pytest_promptopt.models.call_records import PaidCall
 from pytest_promptopt.models.secret_redaction import without_secrets
 from pytest_promptopt.pytest_engine.outcomes import from_json
 from pytest_promptopt.pytest_engine.report_data import read_data

@@ -32,6 +32,7 @@ from pytest_promptopt.text import plural, printable
 if TYPE_CHECKING:
     from pytest_promptopt.failures import Feedback
     from pytest_promptopt.pytest_session.case_runner import CaseRunner
+    from pytest_promptopt.pytest_session.mutation_session import MutationSession
     from pytest_promptopt.reports.session_report import SessionReport
 
 #: Why a failure is tolerated -> (category in the last line, letter, word).
@@ -220,7 +221,7 @@ class Summary:
         from pytest_promptopt import __version__
         from pytest_promptopt.reports.session_report import SessionCalls, SessionReport
 
-        paid, baseline = self._paid, self._baseline
+        paid, baseline, mutation = self._paid, self._baseline, self._mutation
         return SessionReport(
             checks=self._checks,
             run=self._run,
@@ -228,10 +229,22 @@ class Summary:
             settings=self._settings,
             version=__version__,
             notes=tuple(self._notes),
-            calls=SessionCalls(self._tally.count_cached(paid.keys), paid.calls, paid.spend),
+            calls=SessionCalls(self._count_cached(), paid.calls, paid.spend),
             compared=() if baseline is None else baseline.found,
             compared_with="" if baseline is None else baseline.compared_with,
+            mutation=None if mutation is None else mutation.result,
         )
+
+    @property
+    def _mutation(self) -> MutationSession | None:
+        """The session of `--promptopt-mutate`; None without it."""
+        found: MutationSession | None = self._config.pluginmanager.get_plugin("promptopt-mutation")
+        return found
+
+    def _count_cached(self) -> int:
+        """How many answers came from the cache."""
+        keys, mutation = self._paid.keys, self._mutation
+        return self._tally.count_cached(keys) if mutation is None else mutation.count_cached(keys)
 
     def _write_reports(self) -> list[Fault]:
         """Returns those that could not be written."""
@@ -293,10 +306,9 @@ class Summary:
         """Say what a check has asked and paid; an optimization has a table of its own."""
         from pytest_promptopt.reports.wording import calls_line
 
-        if self._run is None and reporter.verbosity >= 0:
-            paid = self._paid
-            if line := calls_line(self._tally.count_cached(paid.keys), paid.calls, paid.spend):
-                reporter.write_line(line)
+        line = calls_line(self._count_cached(), self._paid.calls, self._paid.spend)
+        if line and self._run is None and reporter.verbosity >= 0:
+            reporter.write_line(line)
 
     def _show_failures(self, reporter: pytest.TerminalReporter, width: int) -> None:
         checks = [each for each in self._checks if not self._is_unreached(each)]

@@ -23,6 +23,7 @@ from pytest_promptopt.reports.html_cases import ROW, Table, case_details, case_r
 from pytest_promptopt.reports.html_compared import compared_data
 from pytest_promptopt.reports.html_run import run_data
 from pytest_promptopt.reports.json_report import plain_json
+from pytest_promptopt.reports.mutation_report import mutation_page
 from pytest_promptopt.reports.session_report import (
     Part,
     SessionReport,
@@ -79,6 +80,7 @@ def _page(report: SessionReport, limit: int, width: int) -> str:
         "run": None
         if report.run is None
         else run_data(report.run, report.settings.rootdir, report.settings.alpha),
+        "mutation": None if report.mutation is None else mutation_page(report.mutation),
         "limit": limit,
         "columns": list(ROW),
         "rows": rows,

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_promptopt.errors import PromptoptError
-from pytest_promptopt.journal import read_events
 from pytest_promptopt.prompts import unified_diff
 from pytest_promptopt.records import Spend
 from pytest_promptopt.reports.candidate_matrix import matrix_data
@@ -22,8 +20,10 @@ from pytest_promptopt.reports.evidence_wording import (
     upper,
     why_unwritten,
 )
+from pytest_promptopt.reports.html_passages import passages_data
 from pytest_promptopt.reports.labels import dominant_answer_lines
-from pytest_promptopt.reports.tried_texts import ORIGINAL, TriedTexts
+from pytest_promptopt.reports.passage_evidence import passage_evidence
+from pytest_promptopt.reports.tried_texts import ORIGINAL, TriedTexts, read_journal
 from pytest_promptopt.reports.wording import SPLIT_NAMES, cost, duration
 from pytest_promptopt.results import CandidateResult, Iteration, PromptResult, RunResult, SplitScore
 from pytest_promptopt.text import cut_end, plural
@@ -35,16 +35,6 @@ MAX_DIFF = 6_000
 MAX_CASES = 200
 
 _WORD = re.compile(r"\w+|\s+|.", re.DOTALL)
-
-
-def read_journal(run: RunResult, root: Path) -> TriedTexts:
-    """What the journal of a run tells; nothing when it is gone or cannot be read."""
-    if not run.journal:
-        return TriedTexts()
-    try:
-        return TriedTexts.of(read_events(root / run.journal))
-    except (PromptoptError, OSError):
-        return TriedTexts()
 
 
 def run_data(run: RunResult, root: Path, alpha: float) -> dict[str, Any]:
@@ -90,6 +80,7 @@ def _prompt(prompt: PromptResult, tried: TriedTexts, alpha: float) -> dict[str, 
         "fixed": _cases(prompt.fixed),
         "broken": _cases(prompt.broken),
         "diff": side_by_side(prompt.before, prompt.after) if changed else [],
+        "passages": passages_data(passage_evidence(prompt, tried, alpha), prompt.before, prompt.after),
         "iterations": [_iteration(each, prompt, tried) for each in prompt.iterations],
         "matrix": matrix_data(prompt.prompt, _candidates(prompt), tried),
     }

@@ -6,9 +6,9 @@ asked for. Keys may be added under the same schema number; none is removed or ch
 
 The report: ``schema`` (1), ``version`` of pytest-promptopt, ``settings`` (every setting of the session
 as resolved, without the root folder), ``passed`` (whether every threshold holds; true when there is
-none), ``prompts``, ``models``, ``compared``, ``calls``, ``run``, ``notes`` (the sentences at the end of
-the session: who judged answers, say). The file ``reports/report.schema.json`` in the package is the JSON
-Schema of all this.
+none), ``prompts``, ``models``, ``compared``, ``calls``, ``run``, ``mutation``, ``notes`` (the sentences at
+the end of the session: who judged answers, say). The file ``reports/report.schema.json`` in the package is
+the JSON Schema of all this.
 
 ``calls`` is what the session asked of models: how many answers were ``cached``, how many calls were ``made``
 besides, the ``requests`` sent for these, repeated ones too, their ``input_tokens``, ``output_tokens``,
@@ -120,6 +120,16 @@ besides, the ``requests`` sent for these, repeated ones too, their ``input_token
   the model with which ``after`` is shown to be worse, so that it was not written
 * their ``migration``, null without one: ``old`` and ``new``, each a ``model`` and its ``scores`` on held-out
   cases
+* their ``passages``, by texts that were tried with and without them: ``tried``, one object per set of
+  passages that only one of two texts had: ``passages`` (lines and sentences), ``new`` (whether they stand in
+  ``after``; else only in ``before``), of how many train and validation ``cases``, flaky ones left out, that
+  ran with and without them how many pass only with them (``needed``) or only without (``spoiled``), the
+  ``change`` of their pass rate, whether these are ``every`` such case or some that the search has chosen, the
+  exact two-sided ``p`` of the ``test`` of these changes, corrected for all sets, the 95 % ``interval`` of the
+  share that needs them (that they spoil where the verdict is ``does harm``), how many cases ``failing`` with
+  them were run without them to find a fault and how many of these are ``mended``, and the ``verdict``:
+  ``matters``, ``does harm``, ``no difference seen``, ``may be chance``; and how many passages of ``after``
+  are ``untried``
 * their ``iterations``: ``number``, ``phase``, the rate ``before`` and the ``best`` after, how many
   training cases this text leaves ``unverified``, its ``foresight`` (null in the validation phase:
   ``rate``, the ends ``low`` and ``high`` of its 90 % interval, its standard deviation ``sd``, how many of
@@ -128,6 +138,21 @@ besides, the ``requests`` sent for these, repeated ones too, their ``input_token
   ``id``, ``prompts``, ``direction``, ``reason``, ``rate`` and the ``split`` that it was measured or
   estimated on, how many of its cases were ``run`` and compared (with an answer under both texts, examples in
   neither), ``verdict``, ``why``, ``fixed``, ``broken``
+
+``mutation`` is null without ``--promptopt-mutate``, else what came of breaking instructions (``prompts``
+above is empty then):
+
+* ``runs`` of cases, known answers included, ``runs_per_case``: for each case and instruction (null when none
+  was tried), what ``stopped`` it before its time (null when nothing did)
+* ``prompts``, one object per prompt: ``prompt``, its ``cases``, how many are ``usable`` since they pass with
+  the prompt as it is, ``failing`` already, ``unanswered``, and how many instructions were ``left`` as they
+  are
+* their ``instructions``: ``text``, ``line`` of the file, ``verdict`` (``noticed``, ``not noticed``, ``cannot
+  tell``, ``not tried``), the ``ways`` tried (``delete``, ``weaken``, ``negate``) and the ``way`` that the
+  figures are of (null when none was), on how many cases it was ``run``, how many ``failed``, were
+  ``asked_again``, and ``failed_again`` more often than not, ids of some that are ``failing``, the exact
+  one-sided ``p`` of the fresh answers, the 95 % ``interval`` of the share of cases that notice it, and
+  ``why`` it was not tried
 """
 
 from __future__ import annotations
@@ -148,7 +173,10 @@ from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.records import CaseResult, Spend
 from pytest_promptopt.reports.baseline_json import compared_json, noise_json
 from pytest_promptopt.reports.baseline_wording import noises
+from pytest_promptopt.reports.mutation_report import mutation_json
+from pytest_promptopt.reports.passage_evidence import PromptPassages, passage_evidence
 from pytest_promptopt.reports.session_report import SessionCalls, SessionReport
+from pytest_promptopt.reports.tried_texts import read_journal
 from pytest_promptopt.results import Iteration, ModelChange, PromptResult, RunResult, SplitScore
 from pytest_promptopt.thresholds import LimitGate
 
@@ -178,7 +206,8 @@ def report_json(report: SessionReport) -> dict[str, Any]:
         "models": [_comparison(comparison) for comparison in report.comparisons],
         "compared": compared_json(report),
         "calls": _calls(report.calls),
-        "run": None if report.run is None else _run(report.run),
+        "run": None if report.run is None else _run(report.run, report.settings),
+        "mutation": None if report.mutation is None else mutation_json(report.mutation),
         "notes": list(report.notes),
     }
     plain: dict[str, Any] = plain_json(found)
@@ -292,7 +321,8 @@ def _result(result: CaseResult, prompt: str, failed: FailedCase | None) -> dict[
     }
 
 
-def _run(run: RunResult) -> dict[str, Any]:
+def _run(run: RunResult, settings: Settings) -> dict[str, Any]:
+    tried = read_journal(run, settings.rootdir)
     return {
         "id": run.id or None,
         "strategy": run.strategy,
@@ -302,12 +332,14 @@ def _run(run: RunResult) -> dict[str, Any]:
         "notes": run.notes,
         "errors": run.errors,
         "spend": {role: _spend(spend) for role, spend in run.spend.items()},
-        "prompts": [_prompt(prompt) for prompt in run.prompts],
-        "compared": [_run(each) for each in run.compared],
+        "prompts": [
+            _prompt(prompt, passage_evidence(prompt, tried, settings.alpha)) for prompt in run.prompts
+        ],
+        "compared": [_run(each, settings) for each in run.compared],
     }
 
 
-def _prompt(prompt: PromptResult) -> dict[str, Any]:
+def _prompt(prompt: PromptResult, passages: PromptPassages) -> dict[str, Any]:
     return {
         "prompt": prompt.prompt,
         "outcome": prompt.outcome,
@@ -337,6 +369,10 @@ def _prompt(prompt: PromptResult) -> dict[str, Any]:
         "worse_with": prompt.worse_with or None,
         "migration": prompt.migration
         and {"old": _change(prompt.migration.old), "new": _change(prompt.migration.new)},
+        "passages": {
+            "tried": [{**dataclasses.asdict(each), "interval": each.interval} for each in passages.evidence],
+            "untried": passages.untried,
+        },
         "iterations": [_iteration(iteration) for iteration in prompt.iterations],
     }
 

@@ -11,10 +11,12 @@ from typing import Any
 
 from pytest_promptopt.baselines.compare_rule import CompareVerdict
 from pytest_promptopt.gate_rule import GateVerdict
+from pytest_promptopt.mutation.findings import Notice
 from pytest_promptopt.records import Role, Split, Status
 from pytest_promptopt.reports.json_report import REPORT_SCHEMA
+from pytest_promptopt.reports.passage_evidence import PassageVerdict
 from pytest_promptopt.results import CandidateVerdict, ConfirmationVerdict, PromptOutcome
-from pytest_promptopt.settings import FailOn
+from pytest_promptopt.settings import Breaking, FailOn
 from pytest_promptopt.thresholds import GateName
 
 FILE = Path(__file__).with_name("report.schema.json")
@@ -86,6 +88,7 @@ def report_schema() -> Schema:
                 cost=_or_null(POSITIVE),
             ),
             run=_or_null(_ref("run")),
+            mutation=_or_null(_ref("mutation")),
             notes=_list(TEXT),
         ),
         "$defs": {
@@ -96,6 +99,7 @@ def report_schema() -> Schema:
             **_of_runs(),
             **_of_prompts(),
             **_of_searches(),
+            **_of_mutation(),
         },
     }
 
@@ -333,7 +337,23 @@ def _of_prompts() -> dict[str, Schema]:
             models=_list(of_model),
             worse_with=_or_null(TEXT),
             migration=_or_null(_object(old=of_model, new=of_model)),
+            passages=_object(tried=_list(_ref("passages")), untried=COUNT),
             iterations=_list(_ref("iteration")),
+        ),
+        "passages": _object(
+            passages=_list(TEXT),
+            new=YES_OR_NO,
+            verdict=_one_of(PassageVerdict),
+            cases=COUNT,
+            needed=COUNT,
+            spoiled=COUNT,
+            change=CHANGE,
+            every=YES_OR_NO,
+            p=SHARE,
+            test=TEXT,
+            failing=COUNT,
+            mended=COUNT,
+            interval=_tuple(SHARE, SHARE),
         ),
     }
 
@@ -380,5 +400,42 @@ def _of_searches() -> dict[str, Schema]:
             broken=_list(TEXT),
             split=_or_null(_one_of(Split)),
             run=COUNT,
+        ),
+    }
+
+
+def _of_mutation() -> dict[str, Schema]:
+    """What came of breaking instructions."""
+    return {
+        "mutation": _object(
+            runs=COUNT,
+            runs_per_case=_or_null(POSITIVE),
+            stopped=_or_null(TEXT),
+            prompts=_list(
+                _object(
+                    prompt=TEXT,
+                    cases=COUNT,
+                    usable=COUNT,
+                    failing=COUNT,
+                    unanswered=COUNT,
+                    left=COUNT,
+                    instructions=_list(_ref("instruction")),
+                )
+            ),
+        ),
+        "instruction": _object(
+            text=TEXT,
+            line=COUNT,
+            verdict=_one_of(Notice),
+            way=_or_null(_one_of(Breaking)),
+            ways=_list(_one_of(Breaking)),
+            run=COUNT,
+            failed=COUNT,
+            asked_again=COUNT,
+            failed_again=COUNT,
+            p=SHARE,
+            failing=_list(TEXT),
+            interval=_tuple(SHARE, SHARE),
+            why=_or_null(TEXT),
         ),
     }

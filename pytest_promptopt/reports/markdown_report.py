@@ -18,6 +18,7 @@ from pytest_promptopt.reports.check_report import gate_verdicts, limit_words
 from pytest_promptopt.reports.markdown_compared import compared_blocks
 from pytest_promptopt.reports.markdown_run import run_blocks
 from pytest_promptopt.reports.markdown_text import code, fit, table, words
+from pytest_promptopt.reports.mutation_report import mutation_blocks
 from pytest_promptopt.reports.session_report import (
     Part,
     SessionReport,
@@ -64,7 +65,9 @@ def _blocks(report: SessionReport) -> Iterator[str]:
             yield "\n".join(noises)
     yield from compared_blocks(report)
     if report.run is not None:
-        yield from run_blocks(report.run, report.settings.alpha)
+        yield from run_blocks(report.run, report.settings)
+    if report.mutation is not None:
+        yield from mutation_blocks(report.mutation)
     for check in report.checks:
         yield from _prompt(check, report.feedbacks.get(check.prompt))
     if report.notes:
@@ -84,6 +87,9 @@ def _title(report: SessionReport) -> str:
         told.append(f"gate held by {sum(bool(check.passed) for check in gates):,} of {len(gates):,}")
     if failed := len(report.failed_comparisons):
         told.append(f"comparison failed by {failed:,} of {len(report.compared):,}")
+    if report.mutation is not None:
+        unnoticed, tried = map(sum, zip(*(each.counts for each in report.mutation.prompts), strict=True))
+        told.append(f"no test notices {unnoticed:,} of {plural(tried, 'instruction')}")
     if not told:
         failing, cases = (sum(getattr(c, name) for c in report.checks) for name in ("failing", "cases"))
         told.append(f"failing cases {failing:,} of {cases:,}")

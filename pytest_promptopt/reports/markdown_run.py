@@ -15,28 +15,33 @@ from pytest_promptopt.reports.evidence_wording import (
 )
 from pytest_promptopt.reports.labels import dominant_answer_lines
 from pytest_promptopt.reports.markdown_text import code, fenced, table, words
+from pytest_promptopt.reports.passage_evidence import passage_evidence, passage_sentence
+from pytest_promptopt.reports.tried_texts import TriedTexts, read_journal
 from pytest_promptopt.reports.wording import NO_MODEL, SPLIT_NAMES, cost, duration, percent
 from pytest_promptopt.results import ModelChange, PromptOutcome, PromptResult, RunResult, SplitScore
-from pytest_promptopt.text import plural
+from pytest_promptopt.settings import Settings
+from pytest_promptopt.text import cut_end, one_line, plural
 
 #: Characters of one diff; the rest is counted.
 MAX_DIFF = 24_000
 
 MAX_CASES = 5
 
+MAX_PASSAGES = 5
 
-def run_blocks(run: RunResult, alpha: float) -> Iterator[str]:
-    """The blocks of a run, or of each strategy of a comparison.
 
-    :param alpha: a change on held-out cases counts as shown from this p-value down.
-    """
+def run_blocks(run: RunResult, settings: Settings) -> Iterator[str]:
+    """The blocks of a run, or of each strategy of a comparison."""
     if run.interrupted:
         yield "**Interrupted: what follows is what was known by then.**"
     for each in run.compared or (run,):
         if run.compared:
             yield f"### Strategy {code(each.strategy)}"
+        tried = read_journal(each, settings.rootdir)
         for prompt in each.prompts:
-            yield from _prompt(prompt, alpha)
+            yield from _prompt(prompt, settings.alpha)
+            if shown := list(_shown_passages(prompt, tried, settings.alpha)):
+                yield "\n".join(shown)
     yield _spend(run)
     if run.all_errors:
         yield "\n".join(f"* Error: {words(error)}" for error in run.all_errors)
@@ -60,6 +65,16 @@ def _prompt(prompt: PromptResult, alpha: float) -> Iterator[str]:
     if changed:
         lines = unified_diff(prompt.before, prompt.after, name=prompt.prompt).split("\n")
         yield fenced("diff", lines, MAX_DIFF)
+
+
+def _shown_passages(prompt: PromptResult, tried: TriedTexts, alpha: float) -> Iterator[str]:
+    """The passages that were shown to change something, those that stand for themselves first."""
+    shown = [each for each in passage_evidence(prompt, tried, alpha).evidence if each.is_shown]
+    for each in shown[:MAX_PASSAGES]:
+        first, others = cut_end(one_line(each.passages[0]), 100), len(each.passages) - 1
+        named = f"{code(first)}{f' and {others:,} more' * bool(others)}"
+        where = "" if each.new else " (only in the text before)"
+        yield f"* {named}{where}: {words(passage_sentence(each))}"
 
 
 def _changes(prompt: PromptResult) -> Sequence[ModelChange]:

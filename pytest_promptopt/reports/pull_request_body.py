@@ -55,7 +55,7 @@ def _blocks(report: SessionReport, run: RunResult, written: Sequence[PromptResul
     if report.checks:
         yield "All cases with the text as it is now:"
         yield overview(report)
-    yield from run_blocks(replace(run, prompts=tuple(written)), report.settings.alpha)
+    yield from run_blocks(replace(run, prompts=tuple(written)), report.settings)
     if others := [prompt for prompt in run.prompts if not prompt.written]:
         yield "Other prompts of the run, which are not in this change:"
         yield "\n".join(f"* {code(each.prompt)}: {words(outcome_words(each))}" for each in others)

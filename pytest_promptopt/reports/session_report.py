@@ -15,6 +15,7 @@ from pytest_promptopt.model_comparison import (
     figures_of,
     model_figures,
 )
+from pytest_promptopt.mutation.findings import MutationResult
 from pytest_promptopt.prompt_check import PromptCheck, all_gates_hold
 from pytest_promptopt.records import CaseResult, Spend, Split, Status
 from pytest_promptopt.reports.wording import NO_MODEL, SPLIT_NAMES
@@ -54,6 +55,7 @@ class SessionReport:
     :param compared_with: the baseline: the path of its file, or ``git:`` and what names a commit.
     :param past: names and values of an earlier run that is shown by itself, as its journal has it; empty for
         a session.
+    :param mutation: what came of breaking the prompts; None where none was.
     """
 
     checks: Sequence[PromptCheck]
@@ -66,6 +68,7 @@ class SessionReport:
     compared: Sequence[PromptComparison] = ()
     compared_with: str = ""
     past: Sequence[tuple[str, str]] = ()
+    mutation: MutationResult | None = None
 
     @property
     def passed(self) -> bool:

@@ -67,13 +67,14 @@ class OptimizeArguments(TypedDict, total=False):
 OTHERS = frozenset(
     {"write", "rootdir", "no_regressions", "resolve_model", "progress", "on_iteration", "template"}
 )
-#: Settings of pytest's own loop, which a script does not have.
+#: Settings of pytest's own loop and of its other commands, which a script does not have.
 NOT_FOR_SCRIPTS = frozenset(
     {
         "min_pass_rate",
         "max_cost_per_case",
         "p95_latency",
         "gate",
+        "mutate_by",
         "gate_samples",
         "gate_margin",
         "gate_confidence",

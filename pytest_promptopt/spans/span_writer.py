@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from pytest_promptopt.models.client import PaidCall
+from pytest_promptopt.models.call_records import PaidCall
 from pytest_promptopt.records import Call, Case, Outcome, Status, function_of
 from pytest_promptopt.results import CandidateResult, Iteration, PromptResult, RunResult
 from pytest_promptopt.spans import names

@@ -178,7 +178,7 @@ def test_a_part_of_the_cases_decides_no_gate_and_is_asked_once(project: Project,
     ("ini", "args", "said"),
     [
         ("rate", [], "is for gates that may be undecided: add --promptopt-gate=interval"),
-        ("interval", ["--optimize"], "is about a plain check; leave --optimize and"),
+        ("interval", ["--optimize"], "is about a plain check; leave --optimize, "),
         (
             "interval",
             ["--setup-show"],

@@ -46,7 +46,8 @@ def test_nothing_heavy_is_imported_and_nothing_written(
     result.stdout.fnmatch_lines(["at start: [[][]]", "*at end: [[][]]"])
     own = next(line for line in result.outlines if line.startswith("own: "))
     assert own == (
-        "own: ['pytest_promptopt.errors', 'pytest_promptopt.hookspecs', 'pytest_promptopt.option_table', "
+        "own: ['pytest_promptopt.errors', 'pytest_promptopt.hookspecs', "
+        "'pytest_promptopt.option_combinations', 'pytest_promptopt.option_table', "
         "'pytest_promptopt.option_values', 'pytest_promptopt.options', 'pytest_promptopt.plugin', "
         "'pytest_promptopt.settings', 'pytest_promptopt.suites', 'pytest_promptopt.suites.file_endings', "
         "'pytest_promptopt.unpatched']"

@@ -49,6 +49,7 @@ WRONG = {
     "fail_on": ("all", "not one of significant, any"),
     "compare_margin": ("-0.5", "a number of points from 0, such as 0.5"),
     "split": ("60/20", "add up to 100"),
+    "mutate_by": ("delete,shout", "not one of delete, weaken, negate, or several of them"),
     "strategy": ("refine,,evolve", "separated by commas"),
     "intercept": ("models.example.com", "is not on, off, +HOST (all its requests) or -HOST (none of them)"),
     "judge_model": ("gpt", "accepted are 'anthropic/<model>'"),

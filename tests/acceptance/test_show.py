@@ -80,6 +80,7 @@ def test_a_past_run_has_the_page_that_it_had_written(desk: Desk) -> None:
     assert facts | {"run": run_folder(desk).name, "state": "finished", "model": "demo"} == facts
     assert facts["options"] == "max_iterations=2"
     assert shown["run"]["prompts"][0]["iterations"][0]["candidates"][0]["diff"]
+    assert shown["run"]["prompts"][0]["passages"]["told"]
     assert show(desk, f"--promptopt-show={run_folder(desk).name}") == shown
 
 

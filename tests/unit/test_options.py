@@ -11,6 +11,7 @@ from pytest_promptopt import options
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.settings import (
     Accept,
+    Breaking,
     CacheMode,
     FailOn,
     GateMode,
@@ -108,6 +109,8 @@ def test_defaults_that_the_help_names_are_the_settings_own() -> None:
         ("compare_margin", "2.5", 2.5),
         ("strategy", "refine", ("refine",)),
         ("strategy", "refine, gepa", ("refine", "gepa")),
+        ("mutate_by", "delete", (Breaking.DELETE,)),
+        ("mutate_by", "negate, delete", (Breaking.NEGATE, Breaking.DELETE)),
         ("split", "60/20/20", (0.6, 0.2, 0.2)),
         ("intercept", "on", Intercept()),
         ("intercept", "off", Intercept(on=False)),
@@ -214,6 +217,8 @@ WRONG = [
     ("split", "nan/20/20", "such as 60/20/20"),
     ("split", "a/b/c", "such as 60/20/20"),
     ("split", "60,20,20", "such as 60/20/20"),
+    ("mutate_by", "", "delete, weaken, negate, or several of them"),
+    ("mutate_by", "delete,delete", "delete, weaken, negate, or several of them"),
     ("strategy", "", "the name of a strategy"),
     ("strategy", "refine,", "such as refine,evolve"),
     ("strategy", "refine, evolve, refine", "several different ones"),
@@ -235,5 +240,6 @@ def test_every_option_has_a_wrong_value_above() -> None:
 
 
 def test_modes_have_names_for_reports() -> None:
-    assert [mode.value for mode in Mode] == ["check", "optimize", "dry-run", "calibrate"]
-    assert [Settings(rootdir=Path(), mode=mode).optimizing for mode in Mode] == [False, True, True, False]
+    assert [mode.value for mode in Mode] == ["check", "optimize", "dry-run", "calibrate", "mutate"]
+    optimizing = [mode for mode in Mode if Settings(rootdir=Path(), mode=mode).optimizing]
+    assert optimizing == [Mode.OPTIMIZE, Mode.DRY_RUN]

@@ -109,10 +109,14 @@ def run_journaled(world: World, folder: Path, settings: dict[str, Any]) -> RunRe
     return result
 
 
-def told(run: RunResult) -> dict[str, Any]:
-    """The object ``run`` of the JSON report."""
+def told(run: RunResult, folder: Path) -> dict[str, Any]:
+    """The object ``run`` of the JSON report.
+
+    :param folder: of its journal.
+    """
     spend = {role: run.spend.get(role, Spend()) for role in Role}
-    report = SessionReport((), replace(run, spend=spend, journal=""), {}, SETTINGS, "1")
+    run = replace(run, spend=spend, journal="journal.jsonl")
+    report = SessionReport((), run, {}, replace(SETTINGS, rootdir=folder), "1")
     found: dict[str, Any] = report_json(report)["run"]
     return found
 
@@ -120,8 +124,8 @@ def told(run: RunResult) -> dict[str, Any]:
 @pytest.mark.parametrize("name", WORLDS)
 def test_the_figures_of_a_run_equal_a_recount_of_its_journal(name: str, tmp_path: Path) -> None:
     make, settings = WORLDS[name]
-    live = told(run_journaled(make(), tmp_path / "run", settings))
-    read = told(past_result(PastRun.load(tmp_path / "run"), tmp_path))
+    live = told(run_journaled(make(), tmp_path / "run", settings), tmp_path / "run")
+    read = told(past_result(PastRun.load(tmp_path / "run"), tmp_path), tmp_path / "run")
     assert read == live, "the journal alone gives the report"
     recount.check_report(live, recount.lines_of(tmp_path / "run" / "journal.jsonl"))
 
@@ -140,7 +144,7 @@ def test_wherever_a_run_is_cut_off_the_figures_equal_a_recount_of_what_is_left(
             continue
         path = tmp_path / "cut" / "journal.jsonl"
         path.write_bytes(b"".join(lines[:count]) + lines[count][:30])
-        run = told(past_result(PastRun.load(tmp_path / "cut"), tmp_path))
+        run = told(past_result(PastRun.load(tmp_path / "cut"), tmp_path), tmp_path / "cut")
         assert run["interrupted"]
         check_cut_off(run, recount.lines_of(path))
         shown += bool(run["prompts"] and run["prompts"][0]["iterations"])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_promptopt.optimizer.candidates import Results
 from pytest_promptopt.optimizer.protocols import Prompt, Trial
+from pytest_promptopt.prompts.cutting import split_passages
 from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
 from pytest_promptopt.strategies.refine.ablation import (
     CONTROLS,
@@ -21,7 +22,6 @@ from pytest_promptopt.strategies.refine.ablation import (
     Cut,
     cut_each_passage,
     find_harmful_passage,
-    split_passages,
 )
 from tests.refine_world import FakePrompt
 

@@ -41,7 +41,8 @@ def written(path: Path, *, run: RunResult | None = RUN, **changed: Any) -> dict[
 def test_the_report_says_what_it_is_and_how_it_was_made(tmp_path: Path) -> None:
     report = written(tmp_path / "deep" / "er" / "report.json")
     assert list(report) == [
-        *("schema", "version", "settings", "passed", "prompts", "models", "compared", "calls", "run", "notes")
+        *("schema", "version", "settings", "passed", "prompts", "models", "compared", "calls", "run"),
+        *("mutation", "notes"),
     ]
     assert (report["schema"], report["version"], report["passed"]) == (1, "0.1.0", False)
     assert report["settings"]["model"] == "demo"

@@ -49,7 +49,7 @@ FLOORS = (
     {"response_cache", "journal", "model_comparison", "baselines"},
     {"budget"},
     {"models", "failures", "prompts"},
-    {"optimizer", "assertions", "grading"},
+    {"optimizer", "assertions", "grading", "mutation"},
     {"strategies", "gate", "reports", "spans"},
     {"suites"},
     {"replay", "option_values", "traces"},
@@ -57,18 +57,19 @@ FLOORS = (
     {"driver"},
     {"scripting", "loaded_prompt", "testing"},
     {"api"},
-    {"pytest_engine", "options", "hookspecs"},
+    {"pytest_engine", "options", "option_combinations", "hookspecs"},
     {"pytest_session"},
     {"plugin"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
-KNOW_PYTEST = ("plugin", "options", "hookspecs", "pytest_engine", "pytest_session")
+KNOW_PYTEST = ("plugin", "options", "option_combinations", "hookspecs", "pytest_engine", "pytest_session")
 
 #: Imported in every pytest session of a machine that has the package, used or not.
 ALWAYS_IMPORTED = (
     "plugin",
     "options",
+    "option_combinations",
     "option_table",
     "option_values",
     "hookspecs",

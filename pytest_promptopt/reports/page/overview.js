@@ -1,7 +1,7 @@
 // The first view: each prompt with its rate, its gate and why it fails.
 
 function overview() {
-  return [summaryCard(), DATA.prompts.map((prompt) => [comparedCard(prompt), promptCard(prompt)]), notes()];
+  return [summaryCard(), mutationCards(), DATA.prompts.map((prompt) => [comparedCard(prompt), promptCard(prompt)]), notes()];
 }
 
 function summaryCard() {
@@ -18,6 +18,20 @@ function summaryCard() {
     el("div", { class: "facts small soft" }, DATA.settings.map(([name, value]) => el("span", null, `${name}: `, el("b", null, value)))),
     DATA.prompts.length > 1 ? table(columns, rows) : null,
     DATA.calls ? el("p", { class: "small soft" }, DATA.calls) : null);
+}
+
+// Which instructions no test notices.
+function mutationCards() {
+  const found = DATA.mutation;
+  if (!found) return null;
+  const kinds = { "noticed": "held", "not noticed": "failed", "cannot tell": "warn" };
+  return [
+    found.stopped ? el("p", { class: "note bad" }, `It ended early: ${found.stopped}`) : null,
+    found.prompts.map((prompt) => el("section", { class: "card" }, el("header", null, el("h2", { class: "mono" }, prompt.prompt)), el("p", null, prompt.said),
+      prompt.found.length ? table([["verdict"], ["line", true], ["instruction"], ["what the tests say"]], prompt.found.map(([verdict, line, text, said]) => [pill(verdict, kinds[verdict]), count(line), el("span", { class: "mono" }, text), said])) : null,
+      prompt.about.map((sentence) => el("p", { class: "small soft" }, sentence)))),
+    found.about.map((sentence) => el("p", { class: "small soft" }, sentence)),
+  ];
 }
 
 function counted(part) {

@@ -32,7 +32,7 @@ function runCard(prompt) {
     scores(prompt.scores), prompt.models.map(([model, found]) => [el("h4", null, `With ${model || "no model named"}`), scores(found)]),
     changedCases("Fixed", prompt.fixed, "up"), changedCases("Broken", prompt.broken, "down"),
     prompt.stop ? el("p", { class: "small soft" }, `Stopped: ${prompt.stop}`) : null, prompt.note ? el("p", { class: "note" }, prompt.note) : null,
-    prompt.diff.length ? [el("h3", null, "The prompt, before and after"), sides(prompt.diff)] : null,
+    prompt.diff.length ? [el("h3", null, "The prompt, before and after"), sides(prompt.diff, prompt.passages), passages(prompt.passages)] : null,
     prompt.iterations.length ? [
       el("h3", null, "Pass rate by iteration"), rateChart(prompt.iterations, (prompt.scores.find((score) => score.split === "train") || {}).before),
       el("h3", null, `What was tried: ${plural(prompt.iterations.length, "iteration")}, ${plural(candidates.length, "candidate")}`), tree(prompt), matrix(prompt.matrix),
@@ -56,11 +56,47 @@ function changedCases(name, found, kind) {
     el("div", { class: "ids" }, found.ids.map((id) => caseLink(id)), more > 0 ? el("span", { class: "soft" }, `and ${count(more)} more`) : null));
 }
 
+// What each kind of mark is called, and its sign: a mark must be read without its color.
+const PASSAGES = { matters: ["●", "shown to matter"], harms: ["✕", "shown to do harm"], same: ["○", "no difference seen"], chance: ["?", "may be chance"] };
+
+// What the passages that are marked in the two texts were seen to do.
+function passages(found) {
+  if (!found) return null;
+  const sign = (kind) => el("span", { class: `sign ${kind}`, title: PASSAGES[kind][1] }, PASSAGES[kind][0]);
+  return el("div", { class: "passages" },
+    el("div", { class: "legend" }, Object.keys(PASSAGES).filter((kind) => found.told.some((each) => each.kind === kind)).map((kind) => el("span", null, sign(kind), " ", PASSAGES[kind][1])), found.untried ? el("span", null, found.untried) : null),
+    el("p", { class: "small soft" }, "Lines and sentences that only one of two texts had which were tried on the same train and validation cases. The search chose its texts by these cases, so they favour what was kept; that the whole is better, held-out cases tell."),
+    el("ol", null, found.told.map((each) => el("li", null, sign(each.kind), " ", each.said, each.new ? null : el("span", { class: "soft" }, " (only in the text before)"),
+      el("div", { class: "mono soft" }, each.texts.map((text) => el("div", null, text)), each.more ? el("div", null, `and ${count(each.more)} more`) : null)))));
+}
+
+// The parts of a line, with its passages marked. Every second part has changed.
+function marked(parts, tag, spans, told) {
+  const nodes = [];
+  let place = 0;
+  parts.forEach((part, number) => {
+    const cuts = [0, part.length, ...spans.flatMap(([start, end]) => [start - place, end - place])].filter((cut) => cut >= 0 && cut <= part.length);
+    const bounds = [...new Set(cuts)].sort((one, other) => one - other);
+    for (let n = 1; n < bounds.length; n++) {
+      const span = spans.find(([start, end]) => start - place <= bounds[n - 1] && bounds[n] <= end - place);
+      const text = part.slice(bounds[n - 1], bounds[n]);
+      const inner = number % 2 ? el(tag, null, text) : text;
+      const last = span && place + bounds[n] === span[1];
+      nodes.push(span ? el("span", { class: `passage ${told[span[2]].kind}${told[span[2]].texts.length > 1 ? " set" : ""}`, title: visible(told[span[2]].said) }, inner, last ? el("sup", null, `${PASSAGES[told[span[2]].kind][0]}${span[2] + 1}`) : null) : inner);
+    }
+    place += part.length;
+  });
+  return nodes;
+}
+
 // Two columns; long stretches without a change are folded.
-function sides(rows) {
+function sides(rows, found) {
+  const told = found ? found.told : [];
+  const spans = (side, line) => (found && line !== null && found[side][line]) || [];
+  const sideRow = (row) => sideOf(row, told, spans);
   const near = 3;
   const shows = rows.map(() => false);
-  rows.forEach((row, place) => { if (row[0] !== "=") for (let n = place - near; n <= place + near; n++) if (n in rows) shows[n] = true; });
+  rows.forEach((row, place) => { if (row[0] !== "=" || spans("old", row[1]).length || spans("new", row[3]).length) for (let n = place - near; n <= place + near; n++) if (n in rows) shows[n] = true; });
   const body = el("tbody");
   for (let place = 0; place < rows.length;) {
     if (shows[place]) { body.append(sideRow(rows[place++])); continue; }
@@ -74,10 +110,10 @@ function sides(rows) {
   return el("table", { class: "sides" }, el("colgroup", null, el("col", { class: "place" }), el("col"), el("col", { class: "place" }), el("col")), el("thead", { class: "soft" }, el("tr", null, el("th", { colspan: 2, scope: "col" }, "before"), el("th", { colspan: 2, scope: "col" }, "after"))), body);
 }
 
-function sideRow([kind, oldPlace, oldParts, newPlace, newParts]) {
-  const side = (parts, name, tag) => parts === null ? el("td", { class: "none" })
-    : el("td", { class: kind === "=" ? null : name }, parts.map((part, place) => part && (place % 2 ? el(tag, null, part) : part)));
-  return el("tr", null, el("td", { class: "place" }, oldPlace), side(oldParts, "old", "del"), el("td", { class: "place" }, newPlace), side(newParts, "new", "ins"));
+function sideOf([kind, oldPlace, oldParts, newPlace, newParts], told, spans) {
+  const side = (parts, name, tag, place) => parts === null ? el("td", { class: "none" })
+    : el("td", { class: kind === "=" ? null : name }, marked(parts, tag, spans(name, place), told));
+  return el("tr", null, el("td", { class: "place" }, oldPlace), side(oldParts, "old", "del", oldPlace), el("td", { class: "place" }, newPlace), side(newParts, "new", "ins", newPlace));
 }
 
 // Each text under the one that it was made from.

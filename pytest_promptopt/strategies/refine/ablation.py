@@ -7,11 +7,12 @@ Hildebrandt, IEEE Trans. Softw. Eng. 28, 2002), and costs a few single calls ins
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pytest_promptopt.optimizer.candidates import Results
 from pytest_promptopt.optimizer.protocols import Prompt, Run, Trial
+from pytest_promptopt.prompts.cutting import has_template_syntax, split_passages, without_passages
 from pytest_promptopt.prompts.examples import with_examples_of, without_examples
 from pytest_promptopt.records import EPSILON, Overlay
 
@@ -33,12 +34,6 @@ CHANCE = 1 / 2
 #: Control cuts that a witness case is run under: if it passes there too, it passes by chance.
 CONTROLS = 2
 
-#: Passages end with a line or a sentence, where no white space need follow a CJK stop.
-_END = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；])(?![。！？；」』”）])\s*|\n+")
-
-#: A passage with template syntax is never cut, and never ends inside of it.
-_TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
-
 
 @dataclass(frozen=True)
 class Cut:
@@ -52,6 +47,11 @@ class Cut:
     prose: str
     passage: str
 
+    @property
+    def pieces(self) -> list[str]:
+        """The lines and sentences that the passage is made of."""
+        return [piece.strip() for piece in split_passages(self.passage)]
+
 
 def cut_each_passage(prompt: str, before: str, after: str) -> list[Cut]:
     """`after` without each of the passages that it has and `before` has not, one at a time."""
@@ -60,40 +60,22 @@ def cut_each_passage(prompt: str, before: str, after: str) -> list[Cut]:
     new = [
         number
         for number, piece in enumerate(pieces)
-        if piece.strip() and piece.strip() not in known and not _TEMPLATE.search(piece)
+        if piece.strip() and piece.strip() not in known and not has_template_syntax(piece)
     ]
     count = min(len(new), MAX_PARTS)
     parts = [new[len(new) * part // count : len(new) * (part + 1) // count] for part in range(count)]
     return [
         Cut(
             prompt,
-            with_examples_of(_without(pieces, part), after),
+            with_examples_of(without_passages(pieces, part), after),
             "".join(pieces[number] for number in part).strip(),
         )
         for part in parts
     ]
 
 
-def _without(pieces: Sequence[str], part: Sequence[int]) -> str:
-    """The text without these pieces; a line that is cut in part keeps its end of line."""
-    text = ""
-    for number, piece in enumerate(pieces):
-        if number not in part:
-            text += piece
-        elif "\n" in (space := piece[len(piece.rstrip()) :]) and text and not text.endswith("\n"):
-            text = text.rstrip() + space.lstrip(" \t")
-    return text
-
-
-def split_passages(text: str) -> list[str]:
-    """`text` in passages, each with the white space after it."""
-    syntax = [match.span() for match in _TEMPLATE.finditer(text)]
-    ends = [
-        match.end()
-        for match in _END.finditer(text)
-        if not any(start < match.end() < end for start, end in syntax)
-    ]
-    return [text[start:end] for start, end in zip([0, *ends], [*ends, len(text)], strict=True)]
+#: Runs cases under cuts: which of them pass under each.
+RunCuts = Callable[[Sequence[Cut], tuple[str, ...]], list[frozenset[str]]]
 
 
 def find_harmful_passage(
@@ -103,6 +85,7 @@ def find_harmful_passage(
     failing: Sequence[str],
     run: Run,
     fault: Callable[[Prompt, str], str | None] = lambda prompt, prose: None,
+    note: Callable[[Cut, Results], None] = lambda cut, results: None,
 ) -> Cut | None:
     """The cut that mends at least two of the `failing` cases; None if no single passage is to blame.
 
@@ -111,6 +94,7 @@ def find_harmful_passage(
     :param before: texts whose passages are not to blame; `after` those under which the cases fail.
     :param failing: the cases most likely to be broken by a passage first.
     :param fault: why a text cannot be tried; such a cut is not.
+    :param note: told what came of each cut that was tried.
     """
     tried = [
         cut
@@ -119,43 +103,42 @@ def find_harmful_passage(
         for cut in cut_each_passage(prompt.name, before.get(prompt.name, prompt.prose), after[prompt.name])
         if fault(prompt, cut.prose) is None
     ]
+
+    def passed(cuts: Sequence[Cut], cases: tuple[str, ...]) -> list[frozenset[str]]:
+        measured = run([Trial({**after, cut.prompt: cut.prose}, cases) for cut in cuts]) if cuts else []
+        for cut, results in zip(cuts, measured, strict=True):
+            note(cut, results)
+        return [
+            frozenset(result.case.id for result in results if (result.rate or 0.0) >= 1.0 - EPSILON)
+            for results in measured
+        ]
+
     for case in failing[:MAX_EXAMINED]:
         witnesses = tuple(other for other in failing if other != case)[:MAX_WITNESSES]
-        suspects = _suspects(tried, after, case, run) if witnesses else []
-        if suspects and (found := _most_harmful(suspects, tried, after, witnesses, run)):
+        suspects = _suspects(tried, case, passed) if witnesses else []
+        if suspects and (found := _most_harmful(suspects, tried, witnesses, passed)):
             return found
     return None
 
 
-def _suspects(tried: Sequence[Cut], after: Overlay, case: str, run: Run) -> list[Cut]:
+def _suspects(tried: Sequence[Cut], case: str, passed: RunCuts) -> list[Cut]:
     """The cuts that mend `case`; none when too many of them do."""
     suspects: list[Cut] = []
     for start in range(0, len(tried), ROUND):
         cuts = tried[start : start + ROUND]
-        suspects += [
-            cut for cut, passed in zip(cuts, _passed(cuts, after, (case,), run), strict=True) if passed
-        ]
+        suspects += [cut for cut, cases in zip(cuts, passed(cuts, (case,)), strict=True) if cases]
         if len(suspects) > CHANCE * min(start + ROUND, len(tried)):
             return []
     return suspects
 
 
 def _most_harmful(
-    suspects: Sequence[Cut], tried: Sequence[Cut], after: Overlay, witnesses: tuple[str, ...], run: Run
+    suspects: Sequence[Cut], tried: Sequence[Cut], witnesses: tuple[str, ...], passed: RunCuts
 ) -> Cut | None:
     """The suspect that mends most witnesses that no control mends; None if none mends any."""
     controls = [cut for cut in tried if cut not in suspects][:CONTROLS]
-    passed = _passed([*suspects, *controls], after, witnesses, run)
-    by_chance = frozenset[str]().union(*passed[len(suspects) :])
-    evidence = {cut: len(mended - by_chance) for cut, mended in zip(suspects, passed, strict=False)}
+    mended = passed([*suspects, *controls], witnesses)
+    by_chance = frozenset[str]().union(*mended[len(suspects) :])
+    evidence = {cut: len(cases - by_chance) for cut, cases in zip(suspects, mended, strict=False)}
     found = max(evidence, key=lambda cut: evidence[cut])
     return found if evidence[found] else None
-
-
-def _passed(tried: Sequence[Cut], after: Overlay, cases: tuple[str, ...], run: Run) -> list[frozenset[str]]:
-    """Which of `cases` pass under each cut."""
-    measured = run([Trial({**after, cut.prompt: cut.prose}, cases) for cut in tried]) if tried else []
-    return [
-        frozenset(result.case.id for result in results if (result.rate or 0.0) >= 1.0 - EPSILON)
-        for results in measured
-    ]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from pytest_promptopt.optimizer.base_search import BaseSearch
-from pytest_promptopt.optimizer.candidates import Candidate, EvaluatedCandidate
+from pytest_promptopt.optimizer.candidates import Candidate, EvaluatedCandidate, Results
 from pytest_promptopt.optimizer.halting import Phase
 from pytest_promptopt.optimizer.proposal.briefs import Briefing
 from pytest_promptopt.optimizer.proposal.replies import Reply
@@ -15,7 +16,7 @@ from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import with_examples_of
 from pytest_promptopt.records import Overlay, Split
-from pytest_promptopt.strategies.refine.ablation import find_harmful_passage
+from pytest_promptopt.strategies.refine.ablation import Cut, find_harmful_passage
 
 
 class CandidateSource:
@@ -129,9 +130,15 @@ class CandidateSource:
         """:param before: texts whose passages are not to blame."""
         context, prompts = self._search.context, self._search.group.prompts
         run, fault = context.evaluator.evaluate, self._search.checks.fault
-        found = find_harmful_passage(prompts, before, whole.overlay, failing, run, fault)
+        tries: list[dict[str, Any]] = []
+
+        def note(cut: Cut, results: Results) -> None:
+            rates = {result.case.id: result.rate for result in results}
+            tries.append({"prompt": cut.prompt, "without": cut.pieces, "rates": rates})
+
+        found = find_harmful_passage(prompts, before, whole.overlay, failing, run, fault, note)
         passage = found.passage if found else None
-        context.record("ablation", candidate=whole.id, failing=failing, passage=passage)
+        context.record("ablation", candidate=whole.id, failing=failing, passage=passage, tries=tries)
         if found is None:
             return None
         return self._search.build_checked_candidate(
