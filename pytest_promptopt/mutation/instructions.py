@@ -24,8 +24,8 @@ _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|no|mr|mrs|ms|dr|
 
 #: What is shown and not told: an example, a turn of one, the heading of a part.
 _SHOWN = re.compile(
-    r"\s*(?:[-*•+]\s*)?[*_`\"']*(?:for example|example|examples|e\.g|input|output|question|answer|q|a|user|"
-    r"assistant|system|human|developer|model)\b[*_`\"' \d]*[:.]",
+    r"\s*(?:[-*•+]\s*)?[*_`\"']*(?:for example\b|e\.g\.|(?:example|examples|input|output|question|answer|q|a|"
+    r"user|assistant|system|human|developer|model)\b[*_`\"' \d]*:)",
     re.IGNORECASE,
 )
 _ROLE = re.compile(r"\s*(?:user|assistant|system|developer|human|model)\s*:\s*", re.IGNORECASE)

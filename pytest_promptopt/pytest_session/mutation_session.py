@@ -122,9 +122,7 @@ class MutationSession:
     def _break(self, file: PromptFile, cases: Sequence[Case], targets: Sequence[Target], left: int) -> None:
         """Try the instructions of one prompt, as far as calls go."""
         ids = [case.id for case in cases]
-        usable: list[str] = []
-        failing: list[str] = []
-        found: list[Finding] = []
+        usable, failing, found, known = list[str](), list[str](), list[Finding](), False
 
         def run(samples: Collection[Sample]) -> Mapping[Sample, bool | None]:
             return self._run(file.name, samples)
@@ -132,6 +130,7 @@ class MutationSession:
         try:
             if not self._stopped:
                 usable, failing = passing(run, ids)
+                known = True
                 mutating = Mutating(run, usable, alpha=self._settings.alpha, seed=self._settings.seed)
                 for finding in mutating.findings(targets):
                     found.append(finding)
@@ -142,7 +141,6 @@ class MutationSession:
         finally:
             tried = sum(each.verdict is not Notice.NOT_TRIED for each in found)
             self._tried_pairs += tried * len(ids)
-            known = bool(usable or failing)
             self._prompts.append(
                 PromptFindings(
                     file.name,
@@ -150,14 +148,15 @@ class MutationSession:
                     len(usable),
                     len(failing),
                     len(ids) - len(usable) - len(failing) if known else 0,
-                    (*found, *self._untried(targets[len(found) :], usable)),
+                    (*found, *self._untried(targets[len(found) :], hopeless=known and not usable)),
                     left,
                 )
             )
 
-    def _untried(self, targets: Sequence[Target], usable: Sequence[str]) -> Iterator[Finding]:
-        why = "no calls were left" if self._stopped else "interrupted"
-        if not (usable or self._stopped):
+    def _untried(self, targets: Sequence[Target], *, hopeless: bool) -> Iterator[Finding]:
+        """:param hopeless: whether it is known that no case passes with the prompt as it is."""
+        why = "it ended before"
+        if hopeless:
             why = "no case passes with the prompt as it is, so none can notice anything"
         for each in targets:
             yield Finding(each.instruction.text, each.line, Notice.NOT_TRIED, why=why)

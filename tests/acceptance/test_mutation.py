@@ -115,7 +115,7 @@ def test_a_ceiling_ends_it_and_the_next_session_goes_on(project: Project) -> Non
         [
             "promptopt: *; --promptopt-max-calls=25 may end it before",
             "prompts/repeat.md: none of 4 instructions was tried",
-            "  prompts/repeat.md:4: not tried: no calls were left",
+            "  prompts/repeat.md:4: not tried: it ended before",
             "it ended early: *25*",
         ]
     )

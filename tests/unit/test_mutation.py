@@ -45,6 +45,7 @@ def found(prose: str) -> list[str]:
             "Be kind.\n<example>Say hello. Wave.</example>\nExample: say hi.\nInput: a\nOutput: b",
             ["Be kind."],
         ),
+        ("A. Answer in French.\nB. Cite.\nFor example, say oui.", ["A. Answer in French.", "B. Cite."]),
         ("<report>\nBe kind.\n</report>", ["Be kind."]),
         ("user:\nBe kind.\nassistant:\nYes.", ["Be kind.", "Yes."]),
         ("---\n!!!\n{{ a }} and {% if b %}never{% endif %}.", []),
