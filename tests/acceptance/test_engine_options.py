@@ -61,7 +61,7 @@ OPTIONS = [
     "--collect-only -q",
     "--junit-xml=junit.xml",
     "--junit-xml=junit.xml -o junit_logging=all -o junit_family=xunit1 -o junit_log_passing_tests=false",
-    "--durations=3 -k without",
+    "--durations=3 --durations-min=60 -k without",
     "-W error",
     "-W ignore",
     "-o log_cli=true",
