@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,11 @@ class World:
     def cases(self) -> list[Case]:
         return [need.record() for need in self.needs]
 
+    @cached_property
+    def leaving_out(self) -> LeaveOneOutEvaluator:
+        """The run's evaluator: a search that goes on with another one's state has the same."""
+        return LeaveOneOutEvaluator(self, self.prompts)
+
     def evaluate(self, trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
         if any(trial.samples is not None for trial in trials):
             self.fresh.append(list(trials))
@@ -218,7 +224,7 @@ class World:
         self, group: PromptGroup, settings: Settings = SETTINGS, run: RunContext | None = None
     ) -> SearchContext:
         """What a search for this group is handed."""
-        screen = ScreeningEvaluator(LeaveOneOutEvaluator(self, group.prompts), group.prompts)
+        screen = ScreeningEvaluator(self.leaving_out, group.prompts)
         return SearchContext.of(run or self.context(settings), group, screen)
 
     def result(self, **settings: float | str) -> PromptResult:
