@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pytest_promptopt.errors import SettingsError
@@ -49,10 +50,18 @@ def check_combination(config: pytest.Config, settings: Settings) -> None:
         "stepwise": "--sw stops at the first failure; refinement needs all of them",
         **_RUNS_NO_CASE,
     }
+    _refuse(config, mode, reasons)
+    _check_distribution(config, mode)
+
+
+def _refuse(config: pytest.Config, given: str, reasons: Mapping[str, str], why: str = "") -> None:
+    """Refuse options of pytest, by their names in it, beside one of ours, each for its reason.
+
+    :param why: what follows each reason.
+    """
     for name, reason in reasons.items():
         if config.getoption(name, False):
-            raise SettingsError(f"{mode}: {reason}; leave it out")
-    _check_distribution(config, mode)
+            raise SettingsError(f"{given}: {reason}{why}; leave it out")
 
 
 def _check_distribution(config: pytest.Config, given: str) -> None:
@@ -147,9 +156,7 @@ def _check_traces(config: pytest.Config, settings: Settings) -> None:
         raise SettingsError(f"{option} runs no test; leave {mode} out")
     if config.getoption("dist", "no") != "no":
         raise SettingsError(f"{option} writes the cases of all prompts together; leave -n out, or add -n 0")
-    for name, reason in _RUNS_NO_CASE.items():
-        if config.getoption(name, False):
-            raise SettingsError(f"{option}: {reason}, and this writes them; leave it out")
+    _refuse(config, option, _RUNS_NO_CASE, ", and this writes them")
 
 
 def _check_mutation(config: pytest.Config, settings: Settings) -> None:
@@ -165,9 +172,7 @@ def _check_mutation(config: pytest.Config, settings: Settings) -> None:
         "trace": "--trace stops at every run, and here cases run unseen",
         **_RUNS_NO_CASE,
     }
-    for name, reason in reasons.items():
-        if config.getoption(name, False):
-            raise SettingsError(f"--promptopt-mutate: {reason}; leave it out")
+    _refuse(config, "--promptopt-mutate", reasons)
 
 
 def _check_calibration(config: pytest.Config, settings: Settings) -> None:
@@ -178,6 +183,4 @@ def _check_calibration(config: pytest.Config, settings: Settings) -> None:
             "--promptopt-calibrate runs no case that --promptopt-report could tell of; leave it out: the "
             "result is stored beside the labels"
         )
-    for name, reason in _RUNS_NO_CASE.items():
-        if config.getoption(name, False):
-            raise SettingsError(f"--promptopt-calibrate: {reason}, and this asks the judge; leave it out")
+    _refuse(config, "--promptopt-calibrate", _RUNS_NO_CASE, ", and this asks the judge")
