@@ -15,7 +15,7 @@ from pytest_promptopt.optimizer.candidates import Results
 from pytest_promptopt.optimizer.protocols import Evaluator, Prompt, Trial
 from pytest_promptopt.optimizer.redaction import Redact, keep_text
 from pytest_promptopt.prompts.examples import has_examples, without_each
-from pytest_promptopt.records import Case
+from pytest_promptopt.records import Case, CaseResult, Outcome, Status
 
 #: What a case put into each prompt when it was first run.
 _Inputs = Sequence[tuple[str, Mapping[str, str]]]
@@ -50,7 +50,7 @@ class LeaveOneOutEvaluator:
     def _run(self, trials: Sequence[Trial], parts: Sequence[Sequence[Trial]]) -> list[Results]:
         measured = iter(self._evaluator.evaluate([part for each in parts for part in each]))
         return [
-            _in_order(trial, [next(measured) for _ in each])
+            _together(trial, each, [next(measured) for _ in each])
             for trial, each in zip(trials, parts, strict=True)
         ]
 
@@ -97,9 +97,25 @@ class LeaveOneOutEvaluator:
         return True
 
 
-def _in_order(trial: Trial, parts: Sequence[Results]) -> Results:
-    """The results of the parts of a trial in the order of its cases."""
+def _together(trial: Trial, parts: Sequence[Trial], measured: Sequence[Results]) -> Results:
+    """The results of the parts of a trial in the order of its cases.
+
+    Where the text as it is has no answer for any case, as one that is too long for the model, what shorter
+    ones have says nothing of it.
+    """
     if len(parts) == 1:
-        return parts[0]
-    by_id = {result.case.id: result for results in parts for result in results}
+        return measured[0]
+    by_id = {result.case.id: result for results in measured for result in results}
+    whole = [by_id[case] for part in parts if part.overlay == trial.overlay for case in part.cases]
+    if whole and all(result.errored for result in whole):
+        errors = (outcome.error for result in whole for outcome in result.outcomes)
+        error = next(filter(None, errors), None)
+        by_id = {case: _errored(result, error) for case, result in by_id.items()}
     return tuple(by_id[case] for case in trial.cases)
+
+
+def _errored(result: CaseResult, error: str | None) -> CaseResult:
+    if result.errored:
+        return result
+    outcomes = (Outcome(o.case, Status.ERRORED, 0.0, o.sample, error=error) for o in result.outcomes)
+    return CaseResult(result.case, tuple(outcomes))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from pytest_promptopt.optimizer.candidate_checks import CandidateChecks
 from pytest_promptopt.optimizer.candidates import Results
 from pytest_promptopt.optimizer.protocols import Evaluator, Prompt, Trial
 from pytest_promptopt.records import Case, CaseResult, Outcome, Overlay, Split, Status
+
+#: Of so many cases without an answer it is the text that is to blame.
+ENOUGH_TO_SAY = 3
 
 #: The name of a prompt and a text for it.
 _Text = tuple[str, str]
@@ -17,7 +20,8 @@ class ScreeningEvaluator:
     """An `Evaluator` for one group of prompts that refuses texts that could not be written into the file.
 
     Under a refused text every case is errored with the reason, without a call. The same happens when a text
-    cannot be rendered for a case that the text in the file can be rendered for.
+    cannot be rendered for a case that the text in the file can be rendered for, and when no case has ever had
+    an answer under it, as with one that is too long for the model: each further call would be for nothing.
 
     :param prompts: whose texts may be tried.
     """
@@ -29,7 +33,8 @@ class ScreeningEvaluator:
         self._original: dict[str, CaseResult] = {}
         self._checks = CandidateChecks()
         self._faults: dict[_Text, str | None] = {}
-        self._unrenderable: dict[frozenset[_Text], str] = {}
+        self._unusable: dict[frozenset[_Text], str] = {}
+        self._answered: set[frozenset[_Text]] = set()
         #: Runs of cases that were asked for, known answers included: the same number when a run is resumed.
         self.runs = 0
 
@@ -40,7 +45,7 @@ class ScreeningEvaluator:
     def refusal(self, overlay: Overlay) -> str | None:
         """Why these texts are refused, in a sentence; None when they may be tried."""
         faults = (self._fault(name, text) for name, text in overlay.items())
-        return next(filter(None, faults), None) or self._unrenderable.get(frozenset(overlay.items()))
+        return next(filter(None, faults), None) or self._unusable.get(frozenset(overlay.items()))
 
     def evaluate(self, trials: Sequence[Trial]) -> list[Results]:
         refused = [self.refusal(trial.overlay) for trial in trials]
@@ -67,10 +72,24 @@ class ScreeningEvaluator:
     def _seen(self, trial: Trial, results: Results) -> Results:
         if not trial.overlay:
             self._learn(results)
-        elif why := why_not_renderable(results):
-            self._unrenderable[frozenset(trial.overlay.items())] = why
+        elif why := why_not_renderable(results) or self._why_without_answers(trial, results):
+            self._unusable[frozenset(trial.overlay.items())] = why
             return self._errored(trial, why)
         return results
+
+    def _why_without_answers(self, trial: Trial, results: Results) -> str | None:
+        """Why no case has an answer under a text, where the one in the file has them; None where one has.
+
+        A single case may be without one by chance.
+        """
+        texts = frozenset(trial.overlay.items())
+        if not all(result.errored for result in results):
+            self._answered.add(texts)
+        known = [self._original[r.case.id] for r in results if r.case.id in self._original]
+        if texts in self._answered or sum(each.rate is not None for each in known) < ENOUGH_TO_SAY:
+            return None
+        errors = _training_errors(results, lambda outcome: outcome.status is Status.ERRORED)
+        return "no case has an answer with it" + _because(errors)
 
     def _learn(self, results: Results) -> None:
         """Take in what cases put into the prompts: no text may quote it, all must be renderable with it."""
@@ -99,12 +118,23 @@ def why_not_renderable(results: Sequence[CaseResult]) -> str | None:
 
     The optimizer is told, so of a case that is not for training nothing is quoted.
     """
-    found: Mapping[bool, str | None] = {
-        result.case.split is Split.TRAIN: outcome.error
-        for result in results
-        for outcome in result.outcomes
-        if outcome.unrenderable
-    }
-    if not found:
+    if not any(outcome.unrenderable for result in results for outcome in result.outcomes):
         return None
-    return "it cannot be rendered for a case" + (f": {found[True]}" if found.get(True) else "")
+    return "it cannot be rendered for a case" + _because(
+        _training_errors(results, lambda outcome: outcome.unrenderable)
+    )
+
+
+def _training_errors(results: Sequence[CaseResult], which: Callable[[Outcome], bool]) -> Iterator[str]:
+    return (
+        outcome.error
+        for result in results
+        if result.case.split is Split.TRAIN
+        for outcome in result.outcomes
+        if outcome.error and which(outcome)
+    )
+
+
+def _because(errors: Iterator[str]) -> str:
+    error = next(errors, "")
+    return f": {error}" if error else ""

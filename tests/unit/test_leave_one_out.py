@@ -19,7 +19,7 @@ from pytest_promptopt.prompts.examples import (
     without_each,
     without_examples,
 )
-from pytest_promptopt.records import CaseResult
+from pytest_promptopt.records import CaseResult, Outcome, Status
 from tests.refine_world import FakePrompt, World, needs
 
 BODY = "Route {{ ticket }}."
@@ -141,6 +141,29 @@ def test_a_case_that_asked_nothing_is_looked_at_again_later() -> None:
     suite.evaluated.clear()
     evaluator.evaluate([Trial({"route.md": suite.shows(1)}, (silent,))])
     assert suite.ran() == [(BODY, [silent])]
+
+
+class ShortOfRoom(Suite):
+    """A target that takes no text as long as one with two examples."""
+
+    def _results(self, trial: Trial) -> tuple[CaseResult, ...]:
+        if len(examples_in(trial.overlay.get("route.md", ""))) < 2:
+            return super()._results(trial)
+        return tuple(
+            CaseResult(n.record(), (Outcome(n.id, Status.ERRORED, 0.0, error="it is too long"),))
+            for n in self.needs
+            if n.id in trial.cases
+        )
+
+
+def test_shorter_texts_say_nothing_of_one_that_has_no_answer_for_any_case() -> None:
+    suite = ShortOfRoom()
+    evaluator = known(suite)
+    text = {"route.md": suite.shows(0, 1)}
+    (results,) = evaluator.evaluate([Trial(text, suite.ids[:4])])
+    assert {outcome.error for result in results for outcome in result.outcomes} == {"it is too long"}
+    (results,) = evaluator.evaluate([Trial({"route.md": suite.shows(0)}, suite.ids[:4])])
+    assert not any(result.errored for result in results)
 
 
 #: Texts of inputs and answers.

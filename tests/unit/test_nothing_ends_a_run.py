@@ -463,6 +463,59 @@ def test_a_good_text_is_run_and_a_refused_one_costs_no_call() -> None:
     assert [[dict(t.overlay) for t in trials] for trials in world.evaluated] == [[good]]
 
 
+class Mute(World):
+    """A target that gives these cases no answer under any text but the file's own."""
+
+    mute: frozenset[str] = frozenset()
+
+    def _results(self, trial: Trial) -> tuple[CaseResult, ...]:
+        return tuple(
+            replace(
+                r, outcomes=tuple(replace(o, status=Status.ERRORED, error="too long") for o in r.outcomes)
+            )
+            if trial.overlay and r.case.id in self.mute
+            else r
+            for r in super()._results(trial)
+        )
+
+
+LONG = {"route.md": "Route {{ ticket }}. a"}
+
+
+def screened(mute: Sequence[int], *runs: Sequence[int], splits: str = "TTTT") -> list[str | None]:
+    """Why the text is refused after each run of these cases, where some get no answer."""
+    world = Mute([need for n, s in enumerate(splits) for need in needs_of(n, s)])
+    ids = [case.id for case in world.cases]
+    world.mute = frozenset(ids[n] for n in mute)
+    screen = ScreeningEvaluator(world, world.prompts)
+    screen.evaluate([Trial({}, tuple(ids))])
+    said = []
+    for run in runs:
+        screen.evaluate([Trial(LONG, tuple(ids[n] for n in run))])
+        said.append(screen.refusal(LONG))
+    return said
+
+
+def needs_of(number: int, split: str) -> list[Need]:
+    return needs("- " * number + "a", TRAIN if split == "T" else VALIDATION)[-1:]
+
+
+def test_a_text_under_which_no_case_has_an_answer_is_refused() -> None:
+    assert screened([0, 1, 2], [0, 1, 2]) == ["no case has an answer with it: too long"]
+
+
+def test_two_cases_without_an_answer_may_be_so_by_chance() -> None:
+    assert screened([0, 1], [0, 1]) == [None]
+
+
+def test_a_text_that_has_had_an_answer_stays() -> None:
+    assert screened([0, 1, 2], [3], [0, 1, 2]) == [None, None]
+
+
+def test_nothing_of_a_validation_case_is_told_of_that() -> None:
+    assert screened([0, 1, 2], [0, 1, 2], splits="VVV") == ["no case has an answer with it"]
+
+
 # ----------------------------------------------------------------------------- cuts
 
 

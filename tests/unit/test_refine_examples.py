@@ -443,3 +443,35 @@ def test_examples_stay_where_they_pay() -> None:
 def test_that_takes_no_calls_that_are_kept_for_judging(left: int, tried: bool) -> None:
     result, was_tried = rewritten_after_examples("a b", left_at_last=left)
     assert (result.outcome, was_tried) == ("improved", tried)
+
+
+class ShortOfRoom(Pupil):
+    """A target that takes no text of more than so many characters."""
+
+    room = 300
+
+    def _results(self, trial: Trial) -> tuple[CaseResult, ...]:
+        if len(trial.overlay.get("route.md", "")) <= self.room:
+            return super()._results(trial)
+        return tuple(
+            CaseResult(
+                n.record(), (Outcome(n.id, Status.ERRORED, 0.0, error="it is too long for the model"),)
+            )
+            for n in self.needs
+            if n.id in trial.cases
+        )
+
+
+def test_examples_that_are_too_long_for_the_model_are_not_paid_for_again_and_again() -> None:
+    world = ShortOfRoom(suite())
+    result = world.result(examples=12, optimizer_model=NO_MODEL, max_iterations=6)
+    assert result.outcome == "improved"
+    assert len(result.after) <= ShortOfRoom.room
+    tried = [each for iteration in result.iterations for each in iteration.candidates]
+    why = "no case has an answer with it: it is too long for the model"
+    refused = [each for each in tried if each.verdict == "refused" and each.why == why]
+    assert refused
+    runs = [t for ts in world.evaluated for t in ts if len(t.overlay.get("route.md", "")) > world.room]
+    assert sum(len(trial.cases) for trial in runs) <= 6 * len(refused), "a first look at each, and no more"
+    sizes = [int(each.direction.split()[1]) for each in refused]
+    assert sizes == sorted(sizes, reverse=True), "and then shorter ones"

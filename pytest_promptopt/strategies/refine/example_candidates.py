@@ -45,7 +45,7 @@ class ExampleCandidates:
         for prompt, text, size in self._sets(number, incumbent):
             if len(candidates) == count:
                 break
-            if (prompt.name, text) in self._tries.texts:
+            if (prompt.name, text) in self._tries.texts or self._is_too_long(prompt, text):
                 continue
             self._tries.texts.add((prompt.name, text))
             direction = f"Show {size} training cases as examples." if size else "Leave the examples out."
@@ -61,6 +61,15 @@ class ExampleCandidates:
         """A set of examples won this share of what there was to win."""
         size = sum(len(examples_in(candidate.overlay[name])) for name in candidate.prompts)
         self._tries.won.setdefault(size, Payoff()).note(won)
+
+    def note_refused(self, candidate: Candidate) -> None:
+        """A set of examples was refused when it was run: no longer text is tried."""
+        for name in candidate.prompts:
+            length = len(candidate.overlay[name])
+            self._tries.too_long[name] = min(length, self._tries.too_long.get(name, length))
+
+    def _is_too_long(self, prompt: Prompt, text: str) -> bool:
+        return len(text) >= self._tries.too_long.get(prompt.name, len(text) + 1)
 
     def _sets(self, number: int, incumbent: EvaluatedCandidate) -> Iterator[tuple[Prompt, str, int]]:
         """All that may be tried, what promises most first: prompt, text, number of examples.

@@ -70,6 +70,7 @@ class CandidateSelection:
             if candidate.verdict == REFUSED:
                 self._planner.tried(candidate.kind, 0.0)
         self._race(contenders, base, iteration)
+        self._note_refused(iteration.newest(contenders))
         contenders = iteration.undecided(contenders)
         self._note_ways(contenders, base)
         leader = self._leader(contenders)
@@ -80,6 +81,14 @@ class CandidateSelection:
             leader = self._follow(merged, leader, iteration, self._state.merging)
         if leader is not None and (ablated := self._ablated(leader, iteration)):
             self._follow(ablated, leader, iteration, self._state.ablating)
+
+    def _note_refused(self, contenders: Sequence[Candidate]) -> None:
+        """Remember those that have turned out not to be usable."""
+        for candidate in contenders:
+            if candidate.verdict == REFUSED:
+                self._planner.tried(candidate.kind, 0.0)
+                if candidate.kind is Kind.EXAMPLES:
+                    self._example_candidates.note_refused(candidate)
 
     def _note_ways(self, contenders: Sequence[Candidate], base: RatePosterior) -> None:
         """Remember what each way of making candidates has won."""

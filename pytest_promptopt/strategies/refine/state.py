@@ -39,10 +39,15 @@ class Reserve:
 
 @dataclass
 class ExampleTries:
-    """Which sets of examples were tried, as prompt and text, and what sets of each size have won."""
+    """Which sets of examples were tried, as prompt and text, and what sets of each size have won.
+
+    :param too_long: of a prompt the characters of the shortest text with examples that the model gave no case
+        an answer under.
+    """
 
     texts: set[tuple[str, str]] = field(default_factory=set)
     won: dict[int, Payoff] = field(default_factory=dict)
+    too_long: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
