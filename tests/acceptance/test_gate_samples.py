@@ -104,8 +104,8 @@ def test_a_ceiling_ends_it_and_the_gate_goes_by_what_there_is(project: Project, 
     assert result.ret == FAILED
     result.stdout.fnmatch_lines(
         [
-            "gate: prompts/repeat.md *: UNDECIDED: *",
             "promptopt: no further samples for gates: the ceiling of 30 calls is reached *",
+            "gate: prompts/repeat.md *: UNDECIDED: *",
         ]
     )
     assert asked(project) == 30

@@ -75,8 +75,8 @@ def test_a_lost_sample_has_neither_passed_nor_failed(project: Project, workers: 
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(
         [
-            "gate: * 75.0% >= 75.0% required: holds (1 of 2 cases passed*, 2 samples not answered; *",
             "promptopt: 2 samples of 2 cases not answered, the others count: lost",
+            "gate: * 75.0% >= 75.0% required: holds (1 of 2 cases passed*, 2 samples not answered; *",
         ]
     )
     assert counted(project) == ("3", "0", "0", "0")

@@ -113,7 +113,7 @@ def test_an_answer_is_unknown_then_under_way_then_known() -> None:
 
 
 def test_who_waits_can_say_how_many_calls_are_sent_and_since_when() -> None:
-    model = FakeModel(seconds=0.02)
+    model = FakeModel(seconds=0.2)
     with calling(model, concurrency=2) as client:
         seen: list[tuple[int, float]] = []
         client.while_waiting = lambda: seen.append(client.under_way)
