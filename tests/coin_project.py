@@ -13,13 +13,13 @@ from pytest_promptopt.records import Answer
 from tests.noise_world import WORDS
 from tests.refine_world import answer
 
-RNG = random.Random({seed})
-
 class House:
     async def complete(self, request):
+        # The same to the same, in whatever order requests come.
+        chooser = random.Random(repr(({seed}, request.messages, request.sample)))
         if "<criterion>" in request.messages[-1].content:
-            return answer(f"REASONS: a toss\\nSCORE: {{RNG.random()}}")
-        return answer(" ".join(RNG.choices(WORDS, k=20)))
+            return answer(f"REASONS: a toss\\nSCORE: {{chooser.random()}}")
+        return answer(" ".join(chooser.choices(WORDS, k=20)))
 
     async def aclose(self):
         pass
