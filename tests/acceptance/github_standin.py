@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.acceptance.served_standin import ServedStandin
 
 REPOSITORY = "/repos/shop/support"
 BOT = "github-actions[bot]"
@@ -17,7 +17,7 @@ MAX_COMMENT = 65_536
 PER_PAGE = 30
 
 
-class GitHub:
+class GitHub(ServedStandin):
     """Runs while it is entered.
 
     :ivar comments: those of pull request 7, in order.
@@ -27,17 +27,17 @@ class GitHub:
     """
 
     def __init__(self) -> None:
+        super().__init__(_handler(self))
         self.comments: list[dict[str, Any]] = []
         self.asked: list[str] = []
         self.tokens: set[str | None] = set()
         self.failing: dict[str, list[int]] = {}
         self.late = False
         self.largest_page = 100
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return self.address
 
     def has(self, *bodies: str, author: str = BOT) -> None:
         """These comments are there already."""
@@ -86,16 +86,6 @@ class GitHub:
         made = {"id": number, "body": body, "user": {"login": author} if author else None, "html_url": url}
         self.comments.append(made)
         return made
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 def _handler(github: GitHub) -> type[BaseHTTPRequestHandler]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from tests.acceptance.served_standin import ServedStandin
 
 TOKEN = "secret"
 PROJECT = "/projects/42"
@@ -28,7 +28,7 @@ REFUSALS: dict[int, Any] = {
 }
 
 
-class GitLab:
+class GitLab(ServedStandin):
     """Runs while it is entered.
 
     :ivar notes: those of merge request 7, in order.
@@ -39,17 +39,17 @@ class GitLab:
     """
 
     def __init__(self) -> None:
+        super().__init__(_handler(self))
         self.notes: list[dict[str, Any]] = []
         self.merge_requests: list[dict[str, Any]] = []
         self.asked: list[str] = []
         self.failing: dict[str, list[int]] = {}
         self.late = False
         self.actions: list[str] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/api/v4"
+        return f"{self.address}/api/v4"
 
     def has(self, *bodies: str, author: int = 1) -> None:
         """These notes are there already."""
@@ -123,16 +123,6 @@ class GitLab:
         made = {**data, "iid": iid, "state": "opened", "source_project_id": project, "web_url": url}
         self.merge_requests.append(made)
         return made
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 def _handler(gitlab: GitLab) -> type[BaseHTTPRequestHandler]:
