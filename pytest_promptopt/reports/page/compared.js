@@ -56,5 +56,5 @@ function answerSide(when, text) {
 function namedCases(some, prompt) {
   const more = some.count - some.ids.length;
   return unfolding(false, [`${some.words}: `, plural(some.count, "case")],
-    () => el("div", { class: "ids" }, some.ids.map((id) => caseLink(id, { prompt: prompt.name })), more > 0 ? el("span", { class: "soft" }, `and ${count(more)} more`) : null));
+    () => el("div", { class: "ids", tabindex: 0 }, some.ids.map((id) => caseLink(id, { prompt: prompt.name })), more > 0 ? el("span", { class: "soft" }, `and ${count(more)} more`) : null));
 }

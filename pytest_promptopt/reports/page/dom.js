@@ -42,6 +42,7 @@ const SVG = "http://www.w3.org/2000/svg";
 // An element. Of `given`, what begins with "on" is a listener; `class` and all else are attributes.
 function el(name, given, ...children) {
   const node = document.createElement(name);
+  if (name === "pre") node.tabIndex = 0; // what is long scrolls, also by keys
   return fill(assign(node, given), children);
 }
 

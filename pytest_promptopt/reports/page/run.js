@@ -53,7 +53,7 @@ function changedCases(name, found, kind) {
   if (!found.count) return null;
   const more = found.count - found.ids.length;
   return el("details", null, el("summary", null, `${name}: `, el("span", { class: kind }, plural(found.count, "case"))),
-    el("div", { class: "ids" }, found.ids.map((id) => caseLink(id)), more > 0 ? el("span", { class: "soft" }, `and ${count(more)} more`) : null));
+    el("div", { class: "ids", tabindex: 0 }, found.ids.map((id) => caseLink(id)), more > 0 ? el("span", { class: "soft" }, `and ${count(more)} more`) : null));
 }
 
 // What each kind of mark is called, and its sign: a mark must be read without its color.
