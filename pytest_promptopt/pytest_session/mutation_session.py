@@ -11,10 +11,13 @@ from pytest_promptopt.mutation.breaking import broken_texts
 from pytest_promptopt.mutation.findings import Finding, MutationResult, Notice, PromptFindings
 from pytest_promptopt.mutation.instructions import instructions_of
 from pytest_promptopt.mutation.mutating import Mutating, Sample, Target, passing
+from pytest_promptopt.optimizer.halting import HaltReason
+from pytest_promptopt.optimizer.leave_one_out import LeaveOneOutEvaluator
 from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.prompts import PromptFile
 from pytest_promptopt.pytest_engine import terminal_internals
-from pytest_promptopt.records import EPSILON, Case
+from pytest_promptopt.pytest_session.hook_calls import HookError, redact
+from pytest_promptopt.records import EPSILON, Case, CaseResult
 from pytest_promptopt.reports.lines import print_section
 from pytest_promptopt.reports.mutation_report import mutation_lines
 from pytest_promptopt.text import plural
@@ -43,6 +46,9 @@ class MutationSession:
         self._stopped = ""
         self._begun = False
         self._from_cache: set[str] = set()
+        files = {file.name: file for case in runner.cases.values() for file in case.files.values()}
+        # A case that stands in a prompt as an example could read the answer off, and would notice nothing.
+        self._evaluator = LeaveOneOutEvaluator(_Runs(runner), tuple(files.values()), self._redact)
 
     @property
     def result(self) -> MutationResult | None:
@@ -106,6 +112,12 @@ class MutationSession:
 
     def _say(self, line: str) -> None:
         terminal_internals.write_line(self._runner.session.config, f"promptopt: {line}")
+
+    def _redact(self, text: str) -> str:
+        try:
+            return redact(self._runner.session.config, text)
+        except HookError as error:
+            raise StopRun(HaltReason.ERROR, str(error)) from None
 
     def _forecast(self, file: PromptFile, cases: Sequence[Case], targets: Sequence[Target]) -> str:
         calls = sum(case.calls_per_run for case in cases)
@@ -171,7 +183,7 @@ class MutationSession:
             for (text, number), cases in together.items()
         ]
         found: dict[Sample, bool | None] = {}
-        results = self._runner.engine.evaluate(trials, lambda: None)
+        results = self._evaluator.evaluate(trials)
         self._runs += len(samples)
         for (text, number), of_trial in zip(together, results, strict=True):
             for result in of_trial:
@@ -193,3 +205,17 @@ class MutationSession:
         tried = any(prompt.counts[1] for prompt in self._prompts)
         if exitstatus == pytest.ExitCode.OK and self._stopped and not tried:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+class _Runs:
+    """The session's engine as an `Evaluator`."""
+
+    def __init__(self, runner: CaseRunner) -> None:
+        self._runner = runner
+
+    @property
+    def cases(self) -> Sequence[Case]:
+        return self._runner.cases.distinct
+
+    def evaluate(self, trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
+        return self._runner.engine.evaluate(trials, lambda: None)

@@ -126,13 +126,12 @@ class SpanWriter:
         """What the test, and its judge, have said of an answer."""
         if outcome.status is Status.SKIPPED:
             return
-        failed = outcome.failure is not None and self._shown is not None
         event = {
             names.EVALUATION_NAME: function_of(case.id),
             names.SCORE: None if outcome.status is Status.ERRORED else float(outcome.score),
             names.LABEL: _LABELS[outcome.status],
             names.ERROR_TYPE: "_OTHER" if outcome.status is Status.ERRORED else None,
-            names.EXPLANATION: self._show(outcome.failure.message) if failed and outcome.failure else None,
+            names.EXPLANATION: outcome.failure and self._show(outcome.failure.message),
             names.SAMPLE: outcome.sample or None,
         }
         span.add_event(names.EVALUATION, given(event))

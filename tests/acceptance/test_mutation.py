@@ -8,6 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from pytest_promptopt.prompts.examples import Example, with_examples
 from pytest_promptopt.reports.json_schema import report_schema
 from tests.acceptance.projects import Project
 from tests.unit.test_reports_html import Parts
@@ -264,3 +265,56 @@ def test_a_page_has_it_and_a_report_that_has_no_place_for_it_is_named(project: P
     page = Parts((project.path / "r.html").read_text(encoding="utf-8")).data("data")["mutation"]
     assert page["prompts"][0]["said"] == "no test notices 2 of 4 instructions"
     assert page["prompts"][0]["found"][0][:3] == ["not noticed", 4, "Repeat the word."]
+
+
+#: It answers with an example where it sees one for the word, else it does what it is told.
+COPYING = (
+    OBEDIENT
+    + """
+obedient = said
+
+def said(request):
+    *before, last = request.messages
+    shown = {asked.content: answer.content for asked, answer in zip(before[::2], before[1::2])}
+    word = last.content.rpartition(": ")[2]
+    known = {text.rpartition(": ")[2]: answer for text, answer in shown.items()}
+    return known.get(word) or obedient(request)
+"""
+)
+
+#: Both of the tests stand in the prompt as examples.
+SHOWN = """
+@pytest.mark.prompt("prompts/repeat.md")
+@pytest.mark.parametrize("word", ["a", "b"])
+def test_capitals(prompt, word):
+    assert prompt(word=word) == word.upper()
+"""
+
+
+def test_a_case_that_is_an_example_does_not_read_its_answer_off(project: Project) -> None:
+    body = "Answer in capitals. Never be rude.\nWord: {{ word }}"
+    examples = [Example({"word": word}, word.upper()) for word in ("a", "b")]
+    project.write("prompts/repeat.md", with_examples(body, examples) + "\n")
+    project.append("conftest.py", COPYING)
+    project.tests(SHOWN)
+    result = project.run("--promptopt-mutate")
+    result.stdout.fnmatch_lines(
+        ["  prompts/repeat.md:*: noticed by 2 of 2 cases (*", "      Answer in capitals."]
+    )
+
+
+REDACTING = """
+def pytest_promptopt_redact(text):
+    raise RuntimeError("not today")
+"""
+
+
+def test_a_hook_that_raises_ends_it_with_a_sentence(project: Project) -> None:
+    example = Example({"word": "a"}, "A")
+    project.write(
+        "prompts/repeat.md", with_examples("Answer in capitals.\nWord: {{ word }}", [example]) + "\n"
+    )
+    project.append("conftest.py", REDACTING)
+    result = project.run("--promptopt-mutate")
+    assert result.ret == FAILED
+    result.stdout.fnmatch_lines(["it ended early: pytest_promptopt_redact raised at conftest.py:*not today*"])
