@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ from pytest_promptopt.unpatched import time
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
+
+#: Hexadecimal digits of a digest in the name of a case.
+DIGITS = 8
 
 _LABELS = {Status.PASSED: "pass", Status.FAILED: "fail", Status.ERRORED: "error"}
 
@@ -83,14 +87,15 @@ class SpanWriter:
         calls = [call for outcome in outcomes for call in outcome.all_calls]
         made = self._take(call.key for call in calls)
         start = min([start, *(each.start for each in made.values())])
+        name = self._name(case.id)
         attributes = {
-            names.CASE_NAME: case.id,
+            names.CASE_NAME: name,
             names.CASE_STATUS: {"passed": "pass", "failed": "fail"}.get(status.value),
             names.STATUS: status.value,
             names.PROMPTS: list(case.prompts),
             names.SPLIT: case.split.value,
         }
-        span = self._start(f"case {case.id}", self._top, start, attributes)
+        span = self._start(f"case {name}", self._top, start, attributes)
         for outcome in outcomes:
             own = [self._call(span, case, call, made.pop(call.key, None)) for call in outcome.all_calls]
             # The conventions want it at the answer that was judged, where there is one.
@@ -249,6 +254,18 @@ class SpanWriter:
     @property
     def _within_search(self) -> Context | None:
         return self._top if self._search is None else self._below(self._search)
+
+    def _name(self, case: str) -> str:
+        """What a case is called. Its parameters are in that name, and mostly they are what a model is asked.
+
+        So where no contents are shown, a digest tells the cases of one function apart.
+        """
+        function = function_of(case)
+        if function == case:
+            return case
+        if self._shown is not None:
+            return self._shown(case)
+        return f"{function}[{sha256(case.encode()).hexdigest()[:DIGITS]}]"
 
     def _show(self, text: str) -> str | None:
         return None if self._shown is None or not text else self._shown(text)
