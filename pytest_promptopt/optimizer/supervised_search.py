@@ -10,7 +10,6 @@ from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
 from pytest_promptopt.optimizer.foreign_errors import STRATEGY
 from pytest_promptopt.optimizer.halting import HaltReason, Stop
-from pytest_promptopt.optimizer.leave_one_out import LeaveOneOutEvaluator
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.protocols import StopRun
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
@@ -38,8 +37,7 @@ class SupervisedSearch:
         self.group = group.searched()
         self.heldout = tuple(case for case in group.cases if case.split is Split.HELDOUT)
         self.names = [prompt.name for prompt in group.prompts]
-        evaluator = LeaveOneOutEvaluator(context.evaluator, group.prompts, context.hooks.redact)
-        self.screen = ScreeningEvaluator(evaluator, group.prompts)
+        self.screen = ScreeningEvaluator(context.evaluator, group.prompts)
         self.context = replace(context, evaluator=self.screen)
         self.original = self.final = NOT_MEASURED
         self.iterations: Sequence[Iteration] = ()

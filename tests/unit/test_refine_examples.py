@@ -372,6 +372,28 @@ def test_examples_that_stood_in_the_prompt_before_are_run_without_their_own() ->
     assert {(label.cases, label.after) for label in result.labels} == {(18, 0)}
 
 
+class Both(Parrot):
+    """A target that answers what stands in its prompt as an example, and follows the rules in its body."""
+
+    def _results(self, trial: Trial) -> tuple[CaseResult, ...]:
+        told = super()._results(trial)
+        prose = without_examples(trial.overlay.get("route.md", self.prompts[0].prose))
+        obeyed = World._results(self, replace(trial, overlay={"route.md": prose}))
+        return tuple(one if one.rate else other for one, other in zip(told, obeyed, strict=True))
+
+
+def test_nor_does_a_heldout_case_read_its_answer_off() -> None:
+    """It may have been a training case when an earlier run put it into the file."""
+    cases = [*suite(), *needs("a b " * 3, HELDOUT)]
+    shown = [Example(case.run({"route.md": ""}).calls[0].variables, "x") for case in cases[-4:]]
+    prompt = FakePrompt(prose=with_examples("Route {{ ticket }}.", shown))
+    result = Both(cases, ["a b"], prompts=[prompt]).result(examples=0)
+    assert result.outcome == "improved"
+    assert len(examples_in(result.after)) == 4
+    rates = {score.split: (score.before, score.after) for score in result.scores}
+    assert rates[HELDOUT] == (0.0, 1.0)
+
+
 def test_no_text_shows_what_was_taken_out_of_a_case() -> None:
     hooks = SearchHooks(redact=lambda text: text.replace("Jane", "[name]"))
     world = Pupil(suite(secret="by Jane"), hooks=hooks)
