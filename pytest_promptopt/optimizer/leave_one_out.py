@@ -14,11 +14,18 @@ from dataclasses import replace
 from pytest_promptopt.optimizer.candidates import Results
 from pytest_promptopt.optimizer.protocols import Evaluator, Prompt, Trial
 from pytest_promptopt.optimizer.redaction import Redact, keep_text
+from pytest_promptopt.optimizer.run_context import RunContext
 from pytest_promptopt.prompts.examples import has_examples, without_each
 from pytest_promptopt.records import Case, CaseResult, Outcome, Status
 
 #: What a case put into each prompt when it was first run.
 _Inputs = Sequence[tuple[str, Mapping[str, str]]]
+
+
+def leaving_one_out(context: RunContext, prompts: Sequence[Prompt]) -> RunContext:
+    """`context` whose cases are run so, whoever asks for them: a search, a confirmation, a scoring."""
+    evaluator = LeaveOneOutEvaluator(context.evaluator, prompts, context.hooks.redact)
+    return replace(context, evaluator=evaluator)
 
 
 class LeaveOneOutEvaluator:

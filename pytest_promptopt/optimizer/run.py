@@ -12,7 +12,7 @@ from pytest_promptopt.optimizer.containment import contained_context
 from pytest_promptopt.optimizer.finalization import finalize_searches
 from pytest_promptopt.optimizer.finalizer import Finalizer, Write
 from pytest_promptopt.optimizer.halting import HaltReason
-from pytest_promptopt.optimizer.leave_one_out import LeaveOneOutEvaluator
+from pytest_promptopt.optimizer.leave_one_out import leaving_one_out
 from pytest_promptopt.optimizer.migration import migration_calls
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED, PromptGroup, connected_groups
 from pytest_promptopt.optimizer.protocols import Prompt
@@ -48,9 +48,7 @@ def run_optimization(
     :param history: what earlier runs have asked and taught, and earlier processes of this one.
     """
     started = context.clock()
-    context = contained_context(context)
-    evaluator = LeaveOneOutEvaluator(context.evaluator, prompts, context.hooks.redact)
-    context = replace(context, evaluator=evaluator)
+    context = leaving_one_out(contained_context(context), prompts)
     groups = connected_groups(prompts, context.evaluator.cases)
     earlier = {group.names: history(group) for group in groups}
     context = replace(context, taught={names: each.taught for names, each in earlier.items()})

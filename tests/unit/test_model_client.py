@@ -113,10 +113,25 @@ def test_an_answer_is_unknown_then_under_way_then_known() -> None:
 
 
 def test_who_waits_can_say_how_many_calls_are_sent_and_since_when() -> None:
-    model = FakeModel(seconds=0.2)
-    with calling(model, concurrency=2) as client:
+    two_are_seen = threading.Event()
+
+    class HeldModel(FakeModel):
+        """Answers once two calls were seen to be sent."""
+
+        async def complete(self, request: Request) -> Answer:
+            while not two_are_seen.is_set():
+                await asyncio.sleep(0.005)
+            return await super().complete(request)
+
+    with calling(HeldModel(), concurrency=2) as client:
         seen: list[tuple[int, float]] = []
-        client.while_waiting = lambda: seen.append(client.under_way)
+
+        def look() -> None:
+            seen.append(client.under_way)
+            if seen[-1][0] == 2:
+                two_are_seen.set()
+
+        client.while_waiting = look
         settle(client, *(question(str(number)) for number in range(4)))
         assert max(count for count, _ in seen) == 2, "what queues for a slot is not sent"
         assert all((longest > 0) == (count > 0) for count, longest in seen)
