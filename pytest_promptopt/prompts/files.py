@@ -17,6 +17,7 @@ from pytest_promptopt.prompts.frontmatter import FrontMatter
 from pytest_promptopt.prompts.kept_regions import OpenRegionError, kept_regions
 from pytest_promptopt.prompts.language_guess import guess_language
 from pytest_promptopt.prompts.layout import MAX_FILE_BYTES, unify_newlines
+from pytest_promptopt.prompts.lost_turns import with_lost_turns
 from pytest_promptopt.prompts.renderable_prose import RenderableProse
 from pytest_promptopt.prompts.sources import Address, SourceText, file_of, source_of
 from pytest_promptopt.prompts.sources.document_texts import sent_whole
@@ -293,6 +294,10 @@ class PromptFile:
             said = f"the file would have {len(content):,} bytes; it has at most {MAX_FILE_BYTES:,}"
             raise PromptFileError(self.file_name, None, said)
         return content
+
+    def with_lost_turns(self, prose: str) -> str:
+        """A rewrite with this prompt's turns, where whoever wrote it left out the role lines."""
+        return with_lost_turns(self, prose)
 
     def objections(self, prose: str) -> tuple[str, ...]:
         """Why a candidate may not replace the current prose, a sentence each; empty when it may."""
