@@ -98,6 +98,9 @@ class Interceptor:
     def _running(self) -> Run[Any] | None:
         return own_run() or self._of_engine()
 
+    def has_case(self) -> bool:
+        return self._running() is not None
+
     def sees(self, method: str, url: str) -> bool:
         return self._wanted.sees(method, url) and self._running() is not None
 

@@ -41,7 +41,12 @@ def _with_blocks_trimmed(source: str) -> str:
     return re.sub(r"(?m)^[ \t]+(?=\{[%#])|(?<=[%#]\})\n", "", source)
 
 
-_FORMS: tuple[Form, ...] = (as_it_is, textwrap.dedent, inspect.cleandoc)
+def _indented_by_dspy(source: str) -> str:
+    """As an adapter of DSPy puts instructions into its system message."""
+    return ("\n" + " " * 8).join(source.splitlines())
+
+
+_FORMS: tuple[Form, ...] = (as_it_is, textwrap.dedent, inspect.cleandoc, _indented_by_dspy)
 _JINJA_FORMS: tuple[Form, ...] = (*_FORMS, _with_blocks_trimmed)
 
 #: The parts of each turn.
