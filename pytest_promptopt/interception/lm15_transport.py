@@ -1,4 +1,4 @@
-"""lm15: the client of its own that DSPy brings, and the package of that name. It speaks HTTP on plain sockets."""
+"""lm15: DSPy's own client, which it brings along, and the package of that name. It uses plain sockets."""
 
 from __future__ import annotations
 

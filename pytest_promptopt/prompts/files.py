@@ -35,6 +35,12 @@ _WRITING = {
     "none": "The text is sent as it stands: nothing in it is filled in.",
 }
 
+#: What DSPy does with instructions.
+_OF_DSPY = (
+    "The text is the instructions of a DSPy predictor: DSPy itself adds the names of the fields and the "
+    "layout of the answer, so it says nothing of them."
+)
+
 
 @dataclass(frozen=True)
 class PromptFile:
@@ -245,6 +251,11 @@ class PromptFile:
         return self._text.most_characters
 
     @property
+    def is_dspy(self) -> bool:
+        """Whether it is the instructions of a predictor of DSPy, which DSPy lays out."""
+        return self._text.is_dspy
+
+    @property
     def takes_no_examples(self) -> str:
         """Why the tool's own examples cannot stand in this prompt, in a sentence; empty when they can."""
         said = f"{self.name}: no examples are put into it, since"
@@ -266,6 +277,8 @@ class PromptFile:
     def writing_rules(self) -> tuple[str, ...]:
         """What who writes a candidate must know of its place, a sentence each."""
         told = [_WRITING[self.language.name]] if self.language.name in _WRITING else []
+        if self.is_dspy:
+            told.append(_OF_DSPY)
         if self.most_characters < MAX_FILE_BYTES:
             told.append(f"It has at most {self.most_characters:,} characters.")
         if kept_regions(self.prose):

@@ -42,8 +42,8 @@ def _with_blocks_trimmed(source: str) -> str:
 
 
 def _indented_by_dspy(source: str) -> str:
-    """As an adapter of DSPy puts instructions into its system message."""
-    return ("\n" + " " * 8).join(source.splitlines())
+    """As DSPy reads instructions, and its adapters put them into the system message."""
+    return ("\n" + " " * 8).join(textwrap.dedent(inspect.cleandoc(source)).splitlines())
 
 
 _FORMS: tuple[Form, ...] = (as_it_is, textwrap.dedent, inspect.cleandoc, _indented_by_dspy)
@@ -244,6 +244,8 @@ def _variants(cached: _Cached) -> tuple[tuple[Form, TurnParts], ...]:
     """The forms that an application may give the prompt, each with the parts of its turns."""
     prompt = cached.prompt
     forms = _JINJA_FORMS if prompt.language is JINJA2 else _FORMS
+    if prompt.is_dspy:  # of one line all forms are equal; a candidate may have several
+        forms = (_indented_by_dspy, *forms)
     different: dict[tuple[str, ...], Form] = {}
     for form in forms:
         different.setdefault(tuple(form(turn.source) for turn in prompt.turns), form)
