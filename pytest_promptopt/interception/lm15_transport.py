@@ -12,6 +12,10 @@ from pytest_promptopt.interception.headers import for_sending, kept_headers
 from pytest_promptopt.interception.twins import Twins
 from pytest_promptopt.wire_records import WireAnswer
 
+#: DSPy asks again after an error, whatever it is told. What was repeated often enough is known by then, so it
+#: need not wait for it.
+_AT_ONCE = ("retry-after", "0")
+
 
 def patch_sync(module: Any) -> None:
     """Have `lm15.transports._sync` ask the gate first."""
@@ -76,10 +80,11 @@ def _answer(response: Any, chunks: tuple[bytes, ...]) -> WireAnswer:
 
 
 def _response(kind: Any, answer: WireAnswer, chunks: Any, release: Any) -> Any:
+    own = [(name, value) for name, value in answer.headers if name.lower() != "retry-after"]
     return kind(
         status=answer.status,
         reason="",
-        headers=list(answer.headers),
+        headers=own if answer.status < 400 else [*own, _AT_ONCE],
         http_version="HTTP/1.1",
         chunks=chunks,
         release=release,

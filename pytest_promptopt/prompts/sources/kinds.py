@@ -67,6 +67,8 @@ def source_of(address: Address) -> tuple[Source, Address]:
     if inner and ending in _INSIDE:
         path = KeyPath.parse(inner)
         return _INSIDE[ending](path), Address(address.path, str(path))
+    if ending == ".pkl":
+        raise ValueError('a program in a pickle cannot be rewritten; save its state: save("program.json")')
     written = with_inner(address.path.name, inner)
     if ending in (".py", *_INSIDE):
         needs = "the name of a constant" if ending == ".py" else "the path to a value"
