@@ -18,6 +18,7 @@ BUILT_IN: Mapping[str, Strategy] = {"refine": RefineSearch, "evolve": Evolve, "h
 #: Engines of other libraries: the packages that they need, and where the adapter is.
 EXTERNAL: Mapping[str, tuple[tuple[str, ...], str, str]] = {
     "gepa": (("gepa",), "pytest_promptopt.strategies.external.gepa_engine", "Gepa"),
+    "dspy-gepa": (("dspy", "gepa"), "pytest_promptopt.strategies.external.dspy_gepa", "DspyGepa"),
     "dspy-miprov2": (("dspy", "optuna"), "pytest_promptopt.strategies.external.miprov2", "Miprov2"),
 }
 
