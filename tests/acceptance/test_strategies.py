@@ -372,7 +372,7 @@ def refused(desk: Desk, result: pytest.RunResult, *parts: str) -> None:
 
 def test_an_unknown_name_is_told_what_there_is(desk: Desk) -> None:
     desk.write("conftest.py", CONFTEST + MINE)
-    accepted = "there is no 'refin'; accepted: refine, evolve, hybrid, gepa, dspy-miprov2, mine"
+    accepted = "there is no 'refin'; accepted: refine, evolve, hybrid, gepa, dspy-gepa, dspy-miprov2, mine"
     refused(desk, desk.optimize("--promptopt-strategy=refin"), accepted)
 
 

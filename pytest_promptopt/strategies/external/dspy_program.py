@@ -57,7 +57,8 @@ class DspySearch(ExternalSearch, ABC):
 
     def id_of(self, example: Any) -> str:
         """The case that an example is."""
-        return self._ids[example[CASE]]
+        number: int = example[CASE]
+        return self._ids[number]
 
 
 class Engine:
