@@ -301,13 +301,13 @@ def test_a_library_of_another_version_is_named_with_what_it_lacks(monkeypatch: p
         raise ImportError("cannot import name 'lm15' from 'dspy'")
 
     monkeypatch.setattr(strategies.importlib.util, "find_spec", lambda package: package)  # type: ignore[attr-defined]
-    monkeypatch.setattr(strategies.importlib, "import_module", other)
+    monkeypatch.setattr(strategies.importlib, "import_module", other)  # type: ignore[attr-defined]
     monkeypatch.setattr(strategies, "version", lambda package: "2.6.0")
     with pytest.raises(SettingsError) as error:
         load_strategy("dspy-gepa", {})
     assert str(error.value) == (
-        "--promptopt-strategy: 'dspy-gepa' cannot be used with dspy 2.6.0, gepa 2.6.0, which is too old or too "
-        "new (cannot import name 'lm15' from 'dspy'): pip install 'pytest-promptopt[dspy-gepa]'"
+        "--promptopt-strategy: 'dspy-gepa' cannot be used with dspy 2.6.0, gepa 2.6.0, which is too old or "
+        "too new (cannot import name 'lm15' from 'dspy'): pip install 'pytest-promptopt[dspy-gepa]'"
     )
 
 
