@@ -259,6 +259,8 @@ class PromptFile:
     def takes_no_examples(self) -> str:
         """Why the tool's own examples cannot stand in this prompt, in a sentence; empty when they can."""
         said = f"{self.name}: no examples are put into it, since"
+        if self.is_dspy:
+            return f"{said} DSPy keeps its demonstrations beside the instructions"
         if self.language is not JINJA2:
             other = "it has none" if self.language is NONE else f"this is {self.language.name}"
             return f"{said} they need comments of the template language Jinja2, and {other}"
