@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_promptopt import journal
-from pytest_promptopt.strategies import EXTERNAL
+from pytest_promptopt.strategies import EXTERNAL, load_strategy
 from tests import reachable
 from tests.acceptance.desk import CONFTEST, HELDOUT, TRAIN, VALIDATION, WEAK, Desk
 
@@ -32,6 +32,9 @@ class Polyglot:
         answer = await DemoModel().complete(request)
         if "Provide the new instructions" in text:
             return replace(answer, text=f"```\\n{BETTER}\\n```")
+        if "Respond with a JSON object" in text:
+            fields = re.findall(r"`(\\w+)`", text.rpartition("order of fields")[2])
+            return replace(answer, text=json.dumps(dict.fromkeys(fields, BETTER)))
         if "Respond with the corresponding output fields" in text:
             fields = re.findall(r"\\[\\[ ## (\\w+) ## \\]\\]", text.rpartition("Respond")[2])
             return replace(answer, text="".join(f"[[ ## {field} ## ]]\\n{BETTER}\\n\\n" for field in fields))
@@ -90,6 +93,7 @@ def test_each_strategy_turns_red_green(desk: Desk, name: str) -> None:
 
 @needs_peer
 def test_an_engine_of_another_library_does_too(desk: Desk, peer: str) -> None:
+    load_strategy(peer, {})  # here, since what a run in process has imported is forgotten with it
     desk.write("conftest.py", POLYGLOT)
     result = desk.optimize(f"--promptopt-strategy={peer}")
     assert result.ret == pytest.ExitCode.OK
