@@ -61,6 +61,14 @@ needs_peer = pytest.mark.parametrize(
 )
 
 
+@pytest.fixture(autouse=True, scope="module")
+def peers() -> None:
+    """Loaded before the runs in process: what one of them imports is forgotten with it."""
+    for name, (packages, *_) in EXTERNAL.items():
+        if all(map(importlib.util.find_spec, packages)):
+            load_strategy(name, {})
+
+
 @pytest.fixture
 def desk(pytester: pytest.Pytester) -> Desk:
     return Desk(pytester)
@@ -93,7 +101,6 @@ def test_each_strategy_turns_red_green(desk: Desk, name: str) -> None:
 
 @needs_peer
 def test_an_engine_of_another_library_does_too(desk: Desk, peer: str) -> None:
-    load_strategy(peer, {})  # here, since what a run in process has imported is forgotten with it
     desk.write("conftest.py", POLYGLOT)
     result = desk.optimize(f"--promptopt-strategy={peer}")
     assert result.ret == pytest.ExitCode.OK
