@@ -1,4 +1,8 @@
-"""lm15: DSPy's own client, which it brings along, and the package of that name. It uses plain sockets."""
+"""lm15: DSPy's own client, which it brings along, and the package of that name. It uses plain sockets.
+
+This is no public part of DSPy. Where a later one lacks it, its calls go their usual way, and the session says
+that no call was seen.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +23,10 @@ _AT_ONCE = ("retry-after", "0")
 
 def patch_sync(module: Any) -> None:
     """Have `lm15.transports._sync` ask the gate first."""
-    transport = module.StdlibTransport
-    original = transport.stream
+    transport: Any = getattr(module, "StdlibTransport", None)
+    original: Any = getattr(transport, "stream", None)
+    if original is None:
+        return
     twins = Twins(close=lambda twin: twin.close(), make=lambda each: each.copy())
 
     @wraps(original)
@@ -44,8 +50,10 @@ def patch_sync(module: Any) -> None:
 
 def patch_async(module: Any) -> None:
     """The same with `lm15.transports._async`."""
-    transport = module.StdlibAsyncTransport
-    original = transport._do_stream
+    transport: Any = getattr(module, "StdlibAsyncTransport", None)
+    original: Any = getattr(transport, "_do_stream", None)
+    if original is None:
+        return
     twins = Twins(close=lambda twin: twin.aclose(), make=lambda each: each.copy())
 
     @wraps(original)
