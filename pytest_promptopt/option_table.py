@@ -161,8 +161,8 @@ OPTIONS = (
         "strategy",
         "string",
         "NAME",
-        "How to search: refine, evolve, hybrid, gepa, dspy-miprov2, or a plugin's; several, separated by "
-        "commas, are compared by --optimize-dry-run (default: refine)",
+        "How to search: refine, evolve, hybrid, gepa, dspy-gepa, dspy-miprov2, or a plugin's; several, "
+        "separated by commas, are compared by --optimize-dry-run (default: refine)",
         strategy_names,
     ),
     Option(

@@ -35,6 +35,12 @@ _WRITING = {
     "none": "The text is sent as it stands: nothing in it is filled in.",
 }
 
+#: What DSPy does with instructions.
+_OF_DSPY = (
+    "The text is the instructions of a DSPy predictor: DSPy itself adds the names of the fields and the "
+    "layout of the answer, so it says nothing of them."
+)
+
 
 @dataclass(frozen=True)
 class PromptFile:
@@ -245,9 +251,16 @@ class PromptFile:
         return self._text.most_characters
 
     @property
+    def is_dspy(self) -> bool:
+        """Whether it is the instructions of a predictor of DSPy, which DSPy lays out."""
+        return self._text.is_dspy
+
+    @property
     def takes_no_examples(self) -> str:
         """Why the tool's own examples cannot stand in this prompt, in a sentence; empty when they can."""
         said = f"{self.name}: no examples are put into it, since"
+        if self.is_dspy:
+            return f"{said} DSPy keeps its demonstrations beside the instructions"
         if self.language is not JINJA2:
             other = "it has none" if self.language is NONE else f"this is {self.language.name}"
             return f"{said} they need comments of the template language Jinja2, and {other}"
@@ -266,6 +279,8 @@ class PromptFile:
     def writing_rules(self) -> tuple[str, ...]:
         """What who writes a candidate must know of its place, a sentence each."""
         told = [_WRITING[self.language.name]] if self.language.name in _WRITING else []
+        if self.is_dspy:
+            told.append(_OF_DSPY)
         if self.most_characters < MAX_FILE_BYTES:
             told.append(f"It has at most {self.most_characters:,} characters.")
         if kept_regions(self.prose):
