@@ -78,6 +78,7 @@ ALWAYS_IMPORTED = (
     "wire_records",
     "records.content",
     "records.chat",
+    "records.grades",
     "verdicts",
     "errors",
     "unpatched",
