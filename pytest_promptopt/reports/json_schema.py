@@ -195,11 +195,8 @@ def _of_answers() -> dict[str, Schema]:
             issues=_list(TEXT),
             strengths=_list(TEXT),
             suggestions=_list(_object(text=TEXT, category=TEXT, impact=TEXT)),
-            reasons=TEXT,
-            criterion=TEXT,
             threshold=NUMBER,
-            model=TEXT,
-            better=TEXT,
+            **dict.fromkeys(("reasons", "criterion", "model", "better"), TEXT),
         ),
         "stage": _object(
             prompt=TEXT, calls=COUNT, inputs=_by_name(TEXT), output=TEXT, grade=_or_null(SHARE), why=TEXT
