@@ -78,11 +78,11 @@ def grade_word(grade: StageGrade | None) -> str:
 
 
 def _way(stage: TracedStage, room: int) -> str:
-    """Input and output, each in a third of the room at most, and the reasons of the grade."""
+    """Input, answer and the reasons of the grade; the input has the room that these leave."""
     why = f" ({one_line(stage.grade.why)})" if stage.grade is not None and stage.grade.why else ""
     if not stage.calls:
         return f"not called{why}"
-    given = excerpt(one_line(" · ".join(stage.inputs.values())), room // 3)
-    said = excerpt(one_line(stage.output), room // 3) or "(nothing)"
     several = f" ({plural(stage.calls, 'call')})" if stage.calls > 1 else ""
-    return f"{given} -> {said}{several}{why}"
+    said = f"{excerpt(one_line(stage.output), room // 3) or '(nothing)'}{several}{why}"
+    given = one_line(" · ".join(stage.inputs.values()))
+    return f"{excerpt(given, max(room // 3, room - len(said) - 4))} -> {said}"
