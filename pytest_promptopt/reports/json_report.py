@@ -43,9 +43,8 @@ besides, the ``requests`` sent for these, repeated ones too, their ``input_token
   when the test states a constraint: see ``message``); ``error`` of its first sample whose model call failed;
   ``verdicts`` of judges on its first sample that has an answer: ``criterion``, ``score``, ``issues``,
   ``strengths``, ``suggestions`` (``text``, ``category``, ``impact``), ``reasons``, ``threshold``, ``model``;
-  ``stages`` of a pipeline on its first failed sample, one object per prompt in the order of the calls:
-  ``prompt``, how many ``calls`` it made, the ``inputs`` and the ``output`` of the last one, each cut to about
-  2,000 characters, the ``grade`` from the test (null for none) and ``why``; empty for other cases
+  ``stages`` of a pipeline on its first failed sample, else empty: ``prompt``, its number of ``calls``, of the
+  last one ``inputs`` and ``output``, cut to about 2,000 characters; ``grade`` (null for none) and ``why``
 
 ``models``, one object per prompt, or pipeline, whose cases ran with several models:
 
