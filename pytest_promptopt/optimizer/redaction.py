@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from pytest_promptopt.records import Call, CaseResult, Failure, Outcome
+from pytest_promptopt.records import Call, CaseResult, Failure, Outcome, StageGrade
 from pytest_promptopt.records.content import ToolCall
 from pytest_promptopt.verdicts import Suggestion, Verdict
 
@@ -20,6 +20,7 @@ _OURS = {
     Failure: ("kind", "where", "operator"),
     Verdict: ("model",),
     Suggestion: ("impact",),
+    StageGrade: ("prompt",),
 }
 
 #: Texts by the names that variables and parameters have in prompt and test.

@@ -13,8 +13,9 @@ from pytest_promptopt.errors import UnusableVerdict
 from pytest_promptopt.partial_credit import partial_credit
 from pytest_promptopt.pytest_engine import internals
 from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated
-from pytest_promptopt.records import Call, Failure, Outcome, Status, Usage
+from pytest_promptopt.records import Call, Failure, Outcome, StageGrade, Status, Usage
 from pytest_promptopt.records.content import ToolCall
+from pytest_promptopt.replay.stage_grades import joined_grades
 from pytest_promptopt.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def outcome_of(run: Run[PromptCase], reports: Sequence[pytest.TestReport]) -> Ou
         calls=tuple(run.calls),
         other_calls=tuple(run.other_calls),
         verdicts=tuple(run.verdicts),
+        grades=joined_grades(run.grades),
         duration=sum(report.duration for report in reports),
         expected=_expected(run),
         parameters=run.case.parameters,
@@ -97,6 +99,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "calls": [_call(call) for call in outcome.calls],
         "other_calls": [_call(call) for call in outcome.other_calls],
         "verdicts": [verdict.to_json() for verdict in outcome.verdicts],
+        "grades": [grade.to_json() for grade in outcome.grades],
     }
 
 
@@ -127,5 +130,6 @@ def from_json(data: Mapping[str, Any]) -> Outcome:
             "calls": calls,
             "other_calls": other_calls,
             "verdicts": tuple(map(Verdict.from_json, data["verdicts"])),
+            "grades": tuple(map(StageGrade.from_json, data["grades"])),
         }
     )

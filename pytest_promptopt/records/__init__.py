@@ -24,6 +24,7 @@ from pytest_promptopt.records.chat import Request as Request
 from pytest_promptopt.records.chat import StopReason as StopReason
 from pytest_promptopt.records.chat import Usage as Usage
 from pytest_promptopt.records.content import ToolCall, written_calls
+from pytest_promptopt.records.grades import StageGrade as StageGrade
 from pytest_promptopt.verdicts import Verdict
 
 #: prompt path -> candidate prose (the file without its front matter). Empty: the files as they are on disk.
@@ -178,6 +179,8 @@ class Outcome:
     :param unjudged: whether it is errored since the judge gave no verdict.
     :param other_calls: requests that are of none of the case's prompts: of its judge, or of an application.
     :param verdicts: what judges have said of the answers.
+    :param grades: what the test says of single stages, one for each prompt that it has graded. They decide
+        nothing; a failing case may have good grades only, and a passing one a bad grade.
     """
 
     case: str
@@ -196,11 +199,16 @@ class Outcome:
     unjudged: bool = False
     other_calls: tuple[Call, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
+    grades: tuple[StageGrade, ...] = ()
 
     @property
     def all_calls(self) -> tuple[Call, ...]:
         """Those of prompts and the others."""
         return (*self.calls, *self.other_calls)
+
+    def grade_of(self, prompt: str) -> StageGrade | None:
+        """What the test says of this prompt's stage; None when it says nothing."""
+        return next((grade for grade in self.grades if grade.prompt == prompt), None)
 
 
 def function_of(case: str) -> str:

@@ -12,10 +12,11 @@ from typing import Any
 from pytest_promptopt.completion import Completion
 from pytest_promptopt.errors import ErrorKind, ModelError, PromptoptError, RenderError, SettingsError
 from pytest_promptopt.models.call_records import CallResult
-from pytest_promptopt.records import Call, Message, Request
+from pytest_promptopt.records import Call, Message, Request, StageGrade
 from pytest_promptopt.replay.call_content import EXTRAS, CallContent, tools_and_files
 from pytest_promptopt.replay.run import Run
 from pytest_promptopt.replay.run_calls import RunCalls
+from pytest_promptopt.replay.stage_grades import grade_problem
 
 #: Arguments of other libraries' calls that a user may try; named, so that nobody takes them for variables.
 NOT_SUPPORTED = ("attachments", "functions", "audio")
@@ -41,6 +42,7 @@ class Prompt:
 
     def __init__(self, run: Run[Any], name: str) -> None:
         self._run = run
+        self._stage = name
         self._file = run.files[name]
         self._calls = RunCalls(run, self._file.name, placed=self._placed)
 
@@ -120,6 +122,23 @@ class Prompt:
         request, inputs = self._request(variables, messages, response_schema, extras)
         (known,) = await self._calls.aask([request])
         return self._completion(request, inputs, known)
+
+    def grade(self, score: float, why: str = "") -> None:
+        """Say how good this stage was in this run of the case: it tells at which stage a case goes wrong.
+
+        It does not decide whether the case passes. Of several grades of one prompt in a run the lowest
+        counts, and all reasons are kept.
+
+        :param score: from 0 (wrong) to 1 (right), or True or False.
+        :param why: what is good or bad, in a few words.
+        :raises SettingsError: anything else was given.
+        """
+        __tracebackhide__ = True
+        if problem := grade_problem(score, why):
+            name = f"prompts[{self._stage!r}]" if self._stage else "prompt"
+            where = self._run.case.case.where
+            self._calls.fail(SettingsError(f"{where}: {name}.grade(score, why): {problem}"))
+        self._run.grades.append(StageGrade(self._file.name, float(score), why))
 
     def _request(
         self,

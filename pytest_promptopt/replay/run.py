@@ -14,7 +14,7 @@ from pytest_promptopt.assertions.operand_capture import Operands
 from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.models.client import ModelClient
 from pytest_promptopt.prompts import PromptFile
-from pytest_promptopt.records import Call, Case, Failure, Message, Overlay, Request, Role
+from pytest_promptopt.records import Call, Case, Failure, Message, Overlay, Request, Role, StageGrade
 from pytest_promptopt.replay.repeats import Repeats
 from pytest_promptopt.replay.suspension import Suspended
 from pytest_promptopt.verdicts import Verdict
@@ -115,6 +115,8 @@ class Run(Generic[C]):
     failed_role: Role | None = None
     #: What a judge has said of the answers.
     verdicts: list[Verdict] = field(default_factory=list)
+    #: What the test has said of its stages, in order. A run that begins anew has none.
+    grades: list[StageGrade] = field(default_factory=list)
     #: The test function, where it runs in a thread of its own.
     body: Future[None] | None = None
     repeats: Repeats = field(default_factory=Repeats)

@@ -18,6 +18,7 @@ from pytest_promptopt.replay.case_requests import ends_search
 from pytest_promptopt.replay.pending_sample import PendingSample, ReplayError
 from pytest_promptopt.replay.pending_trials import PendingTrials, WaitingSamples, results_of, unreached
 from pytest_promptopt.replay.run import Run
+from pytest_promptopt.replay.stage_grades import joined_grades
 from pytest_promptopt.replay.suspension import Suspended
 from pytest_promptopt.replay.withheld_cases import WithheldCases
 from pytest_promptopt.scripting.case_bodies import Verdict
@@ -159,6 +160,7 @@ def _outcome(run: Run[ScriptCase], verdict: Verdict | None, duration: float) -> 
         inputs={} if run.calls else case.parameters,
         parameters=case.parameters,
         check=case.body.source,
+        grades=joined_grades(run.grades),
     )
     if verdict is None:
         return replace(found, error=str(run.error), unrenderable=run.unrenderable)

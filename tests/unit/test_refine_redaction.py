@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pytest_promptopt.optimizer.redaction import keep_text, redact_result
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
-from pytest_promptopt.records import Call, Case, CaseResult, Failure, Outcome, Split, Status
+from pytest_promptopt.records import Call, Case, CaseResult, Failure, Outcome, Split, StageGrade, Status
 from pytest_promptopt.verdicts import Suggestion, Verdict
 from tests.refine_world import VALIDATION, Need, World, needs
 
@@ -34,6 +34,7 @@ RESULT = CaseResult(
             inputs={"Jane": "Jane"},
             expected=("Jane", None, True),
             verdicts=(VERDICT,),
+            grades=(StageGrade("Jane.md", 0.0, "no Jane"),),
         ),
     ),
 )
@@ -63,6 +64,7 @@ def test_every_text_of_a_case_is_redacted_and_nothing_that_tells_results_apart()
                 criterion="[name]",
             ),
         ),
+        grades=(StageGrade("Jane.md", 0.0, "no [name]"),),
     )
 
 

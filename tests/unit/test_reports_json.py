@@ -81,6 +81,7 @@ def test_every_case_is_there_with_its_category_and_operands(tmp_path: Path) -> N
         "message": "assert 'Billing.' == 'billing'",
         "error": None,
         "verdicts": [],
+        "stages": [],
     }
     assert (errors["status"], errors["rate"], errors["error"]) == (
         "errored",
