@@ -393,7 +393,8 @@ OPTIONS = (
         None,
         "float",
         "POINTS",
-        "End a search when its next iteration is expected to win less than this for 100 calls (default: 1)",
+        "Without a ceiling on calls: end a search when its next iteration is expected to win less than this "
+        "for 100 calls (default: 1)",
         least_points,
     ),
     Option(
