@@ -102,6 +102,18 @@ def test_what_candidates_fix_in_different_cases_is_merged_after_they_were_run() 
     assert all(part.why.startswith("candidate 1.3 goes before it; better: ") for part in parts)
 
 
+def test_parts_are_merged_before_they_are_told_further_apart() -> None:
+    """All that either fixes is wanted, so it does not matter which of them is better."""
+    replies = ["a b c d e f", "g h i j k l", "a b c d e f g h i j k l"]
+    world = World(needs("a b c d e f g h i j k l " * 4), replies)
+    result = world.result(candidates=2, max_iterations=1)
+    assert result.iterations[0].candidates[2].verdict == "accepted"
+    runs = Counter[str]()
+    for trial in (trial for trials in world.evaluated for trial in trials):
+        runs[trial.overlay.get("route.md", "").partition(". ")[2]] += len(trial.cases)
+    assert max(runs[part] for part in replies[:2]) <= 2 * BATCH
+
+
 def test_what_only_one_candidate_fixes_is_not_merged() -> None:
     world = World(needs(MANY), ["a b c", "a b", "c"])
     result = world.result(candidates=3, max_iterations=1)

@@ -20,7 +20,7 @@ from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import without_examples
 from pytest_promptopt.records import EPSILON, Split
 from pytest_promptopt.strategies.refine.candidate_source import CandidateSource
-from pytest_promptopt.strategies.refine.economy import Payoff
+from pytest_promptopt.strategies.refine.economy import Payoff, Prospect
 from pytest_promptopt.strategies.refine.example_candidates import ExampleCandidates
 from pytest_promptopt.strategies.refine.iteration_planner import IterationPlanner
 from pytest_promptopt.strategies.refine.search_budget import SearchBudget
@@ -69,16 +69,16 @@ class CandidateSelection:
         for candidate in iteration:
             if candidate.verdict == REFUSED:
                 self._planner.tried(candidate.kind, 0.0)
-        self._race(contenders, base, iteration)
+        self._race(contenders, base, iteration, merging=True)
         self._note_refused(iteration.newest(contenders))
         contenders = iteration.undecided(contenders)
         self._note_ways(contenders, base)
         leader = self._leader(contenders)
+        if leader is not None and (merged := self._merged(contenders, iteration)):
+            leader = self._follow(merged, leader, iteration, self._state.merging)
         while leader is not None and self._looked_closer(leader, iteration):
             contenders = iteration.undecided(contenders)
-            leader = self._leader(contenders)
-        if leader is not None and (merged := self._merged(leader, contenders, iteration)):
-            leader = self._follow(merged, leader, iteration, self._state.merging)
+            leader = self._leader([*contenders, iteration[leader.id]])
         if leader is not None and (ablated := self._ablated(leader, iteration)):
             self._follow(ablated, leader, iteration, self._state.ablating)
 
@@ -156,29 +156,36 @@ class CandidateSelection:
         payoff.note(lead.mean / max(1.0, leader.posterior.failing))
         return made if lead.mean > 0 else leader
 
-    def _merged(
-        self, leader: Candidate, contenders: Sequence[Candidate], iteration: OpenIteration
-    ) -> Candidate | None:
+    def _merged(self, contenders: Sequence[Candidate], iteration: OpenIteration) -> Candidate | None:
         """One candidate that does what the leader and others do, where that promises more than it costs."""
-        assert leader.posterior is not None
-        fixed = set(leader.compared[Split.TRAIN].fixed)
-        failed = {case for case, rate in leader.posterior.known.items() if rate < 1 - EPSILON}
-        parts, more = [leader], set[str]()
-        for other in sorted(contenders, key=lambda one: rank_key(one.compared[Split.TRAIN])):
-            beyond = set(other.compared[Split.TRAIN].fixed) - fixed - more
-            # What the leader was not run on may be fixed by it as well.
-            beyond = {case for case in beyond if case in failed}
-            if beyond and other.results.get(Split.TRAIN) and _differ(leader, other):
-                parts.append(other)
-                more |= beyond
-        if not more or not self._search_budget.fits(ENOUGH_CASES, requests=1):
-            return None
-        # Among the failing cases that both were run on, the others fix this share; so they may of all.
-        promised = len(more) / max(1, len(failed)) * leader.posterior.failing
-        cost = 1 + 2 * ENOUGH_CASES * self._search_budget.calls_per_case
-        if self._state.merging.expected * promised < self._planner.price() * cost:
+        parts, prospect = self._mergeable(contenders)
+        if prospect.rate < self._planner.price() or not self._search_budget.fits(ENOUGH_CASES, requests=1):
             return None
         return self._candidate_source.merged(iteration.next_id, parts, self._search.best)
+
+    def _mergeable(self, contenders: Sequence[Candidate]) -> tuple[list[Candidate], Prospect]:
+        """The leader and the others that fix what it fails; what a text that does all this promises."""
+        incumbent = self._search.best.posterior
+        ran = [each for each in contenders if each.posterior is not None and each.posterior.known]
+        ran.sort(key=lambda each: -each.posterior.lead(incumbent).mean)  # type: ignore[union-attr,arg-type]
+        cost = 1 + 2 * ENOUGH_CASES * self._search_budget.calls_per_case
+        if not ran:
+            return [], Prospect(0.0, cost)
+        leader = ran[0]
+        assert leader.posterior is not None
+        failed = {case for case, rate in leader.posterior.known.items() if rate < 1 - EPSILON}
+        parts, more = [leader], set[str]()
+        for other in ran[1:]:
+            assert other.posterior is not None
+            # What the leader was not run on may be fixed by it as well.
+            fixed = {case for case, before, after in other.posterior.pairs() if after > before + EPSILON}
+            beyond = (fixed & failed) - more
+            if beyond and _differ(leader, other):
+                parts.append(other)
+                more |= beyond
+        # Among the failing cases that both were run on, the others fix this share; so they may of all.
+        promised = len(more) / max(1, len(failed)) * leader.posterior.failing
+        return parts, Prospect(self._state.merging.expected * promised, cost)
 
     def _ablated(self, leader: Candidate, iteration: OpenIteration) -> Candidate | None:
         """The leader without the passage to blame for what it breaks; None where that is not worth calls."""
@@ -265,8 +272,19 @@ class CandidateSelection:
 
     # ------------------------------------------------------------------------------------------------- runs
 
-    def _race(self, runners: Sequence[Candidate], base: RatePosterior, iteration: OpenIteration) -> None:
-        """Run candidates that were made from the text of `base` against it, as far as that decides."""
+    def _race(
+        self,
+        runners: Sequence[Candidate],
+        base: RatePosterior,
+        iteration: OpenIteration,
+        *,
+        merging: bool = False,
+    ) -> None:
+        """Run candidates that were made from the text of `base` against it, as far as that decides.
+
+        :param merging: what they do may then be merged: so the race is over as soon as that promises more
+            for its calls than to tell them further apart.
+        """
         entered = {candidate.id: self._posterior(base, candidate) for candidate in runners}
         iteration.put(*(replace(candidate, posterior=entered[candidate.id]) for candidate in runners))
         race = Race(
@@ -276,7 +294,7 @@ class CandidateSelection:
             calls=self._search_budget.calls_per_case,
             sideways=iteration.escaping or iteration.phase is Phase.VALIDATION,
         )
-        while moves := self._next_round(race, iteration):
+        while moves := self._next_round(race, iteration, iteration.newest(runners) if merging else ()):
             trials = [Trial(iteration[move.runner.id].overlay, move.cases) for move in moves]
             measured = self._search.context.evaluator.evaluate(trials)
             for move, results in zip(moves, measured, strict=True):
@@ -295,9 +313,9 @@ class CandidateSelection:
             candidate.posterior.settle()
             iteration.put(self.compared(candidate, iteration))
 
-    def _next_round(self, race: Race, iteration: OpenIteration) -> list[Move]:
+    def _next_round(self, race: Race, iteration: OpenIteration, mergeable: Sequence[Candidate]) -> list[Move]:
         """The batches to run next, journaled with what speaks for them, or for the end of the race."""
-        price = self._planner.price()
+        price = max(self._planner.price(), self._mergeable(mergeable)[1].rate)
         worth = race.moves(price)
         moves = self._affordable(worth)
         value = max((move.value for move in worth), default=0.0)
