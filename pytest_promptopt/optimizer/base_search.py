@@ -182,7 +182,13 @@ class BaseSearch:
         """
         if not overlays or not cases:
             return [() for _ in overlays]
-        return self.context.evaluator.evaluate([Trial(overlay, tuple(cases)) for overlay in overlays])
+        return self.run_trials([Trial(overlay, tuple(cases)) for overlay in overlays])
+
+    def run_trials(self, trials: Sequence[Trial]) -> list[Results]:
+        """Run trials, and keep what they show of the stages of pipelines. Raises `StopRun`."""
+        measured = self.context.evaluator.evaluate(trials)
+        self.state.faults.log.note(trials, measured, self.group.prompts)
+        return measured
 
     def refusal(self, overlay: Overlay) -> str | None:
         """Why these texts are refused, in a sentence; None when they may be tried."""

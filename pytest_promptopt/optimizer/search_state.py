@@ -12,6 +12,7 @@ from pytest_promptopt.optimizer.candidate_checks import CandidateChecks
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
 from pytest_promptopt.optimizer.halting import HaltReason, Phase, Stop
 from pytest_promptopt.optimizer.proposal.critic import CritiqueState
+from pytest_promptopt.optimizer.stage_faults.stage_faults import FaultState
 from pytest_promptopt.records import Spend
 from pytest_promptopt.results import Iteration
 
@@ -33,6 +34,7 @@ class SearchState:
         work began.
     :param fruitless: iterations in a row, up to now, that brought no new and usable candidate.
     :param critiques: what was said of the worst answers under its texts.
+    :param faults: what is known of the stages of its pipelines.
     :param paid_before: what was paid when the last iteration ended: the next one counts all calls since then.
     :param stop: why it ended, or that it was not begun.
     """
@@ -48,5 +50,6 @@ class SearchState:
     rate_before: float = 0.0
     fruitless: int = 0
     critiques: CritiqueState = field(default_factory=CritiqueState)
+    faults: FaultState = field(default_factory=FaultState)
     paid_before: Spend = NOTHING_PAID
     stop: Stop = NOT_BEGUN

@@ -24,6 +24,7 @@ from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES
 from pytest_promptopt.optimizer.protocols import StopRun
 from pytest_promptopt.optimizer.rate_posterior import posterior_of
 from pytest_promptopt.optimizer.search_context import SearchContext
+from pytest_promptopt.optimizer.stage_faults.stage_faults import StageFaults
 from pytest_promptopt.optimizer.strategy import ScoringNeeds
 from pytest_promptopt.optimizer.verdict_model import RATES, Kind
 from pytest_promptopt.records import Split, pass_rate
@@ -49,7 +50,8 @@ class RefineSearch(BaseSearch):
     def __init__(self, group: PromptGroup, context: SearchContext, state: RefineState | None = None) -> None:
         super().__init__(group, context, state)
         state = self.state
-        self._briefing = Briefing(group, context.settings, context.hooks, state.briefing)
+        self._faults = StageFaults(group, state.faults)
+        self._briefing = Briefing(group, context.settings, context.hooks, state.briefing, self._faults)
         self._candidate_source = CandidateSource(self, self._briefing)
         self._example_candidates = ExampleCandidates(self, state.examples)
         self._search_budget = SearchBudget(self, state)

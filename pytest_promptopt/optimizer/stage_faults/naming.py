@@ -1,0 +1,120 @@
+"""From signs to a posterior: how probably each stage of a failing case is at fault.
+
+Naive Bayes over the stages of a case, uniform before anything is known. Cases of one test that fail share
+what they show: the shares of its stages are Dirichlet with one case's worth of prior counts, estimated by
+expectation maximization (Dempster, Laird, Rubin 1977), so that few looks tell something about many cases.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pytest_promptopt.optimizer.stage_faults.signs import Kind, Sign
+
+#: Stated before any result: how often a sign of each kind is right.
+#: A test that grades a stage, and a run with another answer, are right nine times out of ten.
+SURE = 0.9
+#: A model that reads traces is right in two of three.
+READ = 2 / 3
+#: A new text of the stage at fault mends every second case that it is tried on; another stage's one in ten.
+MENDS, BY_LUCK = 0.5, 1 - SURE
+
+#: Steps of the estimate; it is settled long before.
+STEPS = 50
+
+
+@dataclass(frozen=True)
+class StageFault:
+    """What is known of one failing case.
+
+    :param shares: how probably each of its stages is at fault, in the order of their calls; they sum to 1.
+    :param signs: the evidence from the case itself.
+    """
+
+    case: str
+    shares: Mapping[str, float]
+    signs: tuple[Sign, ...] = ()
+
+    @property
+    def stage(self) -> str | None:
+        """The stage at fault: more probable than all others together; None as long as that is unclear."""
+        best = max(self.shares, key=self.shares.__getitem__)
+        return best if self.shares[best] > 0.5 + 1e-6 and not self._even else None
+
+    @property
+    def _even(self) -> bool:
+        return len(self.shares) > 1 and max(self.shares.values()) - min(self.shares.values()) < 1e-6
+
+    @property
+    def shown_by(self) -> Sign | None:
+        """The sign that says most for the stage at fault; None where other cases of the test say it."""
+        known = [sign for sign in self.signs if sign.speaks_for == (sign.stage == self.stage)]
+        order = [Kind.SWAP, Kind.TEXT, Kind.GRADE, Kind.JUDGE, Kind.REPEATS]
+        return min(known, key=lambda sign: (not sign.speaks_for, order.index(sign.kind)), default=None)
+
+
+def name_stages(
+    stages: Mapping[str, Sequence[str]],
+    signs: Mapping[str, Sequence[Sign]],
+    alike: Callable[[str], Hashable],
+) -> dict[str, StageFault]:
+    """The stage at fault of each failing case.
+
+    :param stages: by case, in the order of calls; `signs` the evidence of each.
+    :param alike: of a case, which other ones it shares its evidence with.
+    """
+    fits = {case: _fit(names, signs.get(case, ())) for case, names in stages.items()}
+    found: dict[str, StageFault] = {}
+    groups: dict[Hashable, list[str]] = {}
+    for case, names in stages.items():
+        groups.setdefault((alike(case), tuple(sorted(names))), []).append(case)
+    for cases in groups.values():
+        for case, shares in _posteriors({case: fits[case] for case in cases}).items():
+            found[case] = StageFault(case, shares, tuple(signs.get(case, ())))
+    return {case: found[case] for case in stages}
+
+
+def _posteriors(fits: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    names = list(next(iter(fits.values())))
+    usual = dict.fromkeys(names, 1 / len(names))
+    shares: dict[str, dict[str, float]] = {}
+    for _ in range(STEPS):
+        shares = {
+            case: _normal({name: usual[name] * math.exp(fit[name]) for name in fit})
+            for case, fit in fits.items()
+        }
+        counts = {name: 1 / len(names) + sum(each[name] for each in shares.values()) for name in names}
+        usual = _normal(counts)
+    return shares
+
+
+def _normal(weights: Mapping[str, float]) -> dict[str, float]:
+    total = math.fsum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
+
+
+def _fit(names: Sequence[str], signs: Sequence[Sign]) -> dict[str, float]:
+    """How well each stage at fault explains the signs, as a log likelihood, the best one 0."""
+    fit = {name: math.fsum(_explains(name, sign, len(names)) for sign in signs) for name in names}
+    best = max(fit.values(), default=0.0)
+    return {name: value - best for name, value in fit.items()}
+
+
+def _explains(name: str, sign: Sign, stages: int) -> float:
+    """The log of how probable `sign` is where the stage `name` is at fault."""
+    own = name == sign.stage
+    if sign.kind is Kind.REPEATS:  # the rule of succession: it did nothing in so many runs
+        return math.log(1 / (sign.tried + 2)) if own else 0.0
+    if sign.kind is Kind.TEXT:
+        rate = MENDS if own else BY_LUCK
+        if sign.speaks_for:
+            return math.log(1 - (1 - rate) ** sign.tried)
+        return sign.weight * math.log(1 - rate)
+    right = READ if sign.kind is Kind.JUDGE else SURE
+    if sign.speaks_for:
+        chance = right if own else (1 - right) / max(1, stages - 1)
+    else:
+        chance = 1 - right if own else right
+    return sign.weight * math.log(chance)

@@ -1,0 +1,164 @@
+"""The stages at fault under one text, and which of them gets the next request."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.protocols import Prompt
+from pytest_promptopt.optimizer.stage_faults.known_runs import (
+    KnownRun,
+    RunLog,
+    Texts,
+    known_runs,
+    texts_of,
+)
+from pytest_promptopt.optimizer.stage_faults.naming import StageFault, name_stages
+from pytest_promptopt.optimizer.stage_faults.signs import (
+    Sign,
+    changed_stages,
+    grade_signs,
+    repeating_signs,
+    run_signs,
+)
+from pytest_promptopt.records import CaseResult, Overlay, function_of
+
+#: A case and what its stages have answered.
+RunKey = tuple[str, tuple[tuple[str, ...], ...]]
+
+
+@dataclass
+class FaultState:
+    """What a search knows of its stages.
+
+    :param log: all runs of its pipelines.
+    :param signs: what tries and the judge have said of a case, by the failing run.
+    :param asked: in how many iterations each prompt was rewritten; in `won` of them a text was accepted.
+    """
+
+    log: RunLog = field(default_factory=RunLog)
+    signs: dict[RunKey, list[Sign]] = field(default_factory=dict)
+    asked: Counter[str] = field(default_factory=Counter)
+    won: Counter[str] = field(default_factory=Counter)
+
+
+def key_of(run: KnownRun) -> RunKey:
+    """What a sign of a try or of the judge holds for: another run with the same answers is the same."""
+    return run.case, tuple(stage.answers for stage in run.stages)
+
+
+class StageFaults:
+    """Names the stage at fault of each failing case of one group, by all that is known.
+
+    :param state: where the search has got to.
+    """
+
+    def __init__(self, group: PromptGroup, state: FaultState) -> None:
+        self._group = group
+        self.state = state
+
+    def failing_runs(self, overlay: Overlay, results: Iterable[CaseResult]) -> dict[str, KnownRun]:
+        """The first failed run of each case of a pipeline, by case."""
+        found = {}
+        for result in results:
+            if result.failing is not None:
+                texts = texts_of(result.case, overlay, self._group.prompts)
+                runs = known_runs([result.failing], texts)
+                found.update({run.case: run for run in runs})
+        return found
+
+    def named(self, overlay: Overlay, results: Sequence[CaseResult]) -> dict[str, StageFault]:
+        """The stage at fault of each failing case of a pipeline.
+
+        :param results: under `overlay`, passing cases as well.
+        """
+        failing = self.failing_runs(overlay, results)
+        mended, passed = self._mended(failing.values()), self.state.log.passed
+        signs = {
+            case: (
+                *grade_signs(run),
+                *run_signs(run, self.state.log.of(case), mended),
+                *self.state.signs.get(key_of(run), ()),
+                *repeating_signs(run, passed),
+            )
+            for case, run in failing.items()
+        }
+        return name_stages({case: run.names for case, run in failing.items()}, signs, function_of)
+
+    def _mended(self, failing: Iterable[KnownRun]) -> Mapping[tuple[str, Texts], tuple[int, int]]:
+        """Of each text of one stage: how many failing cases it mends, and of how many it was tried on."""
+        found: dict[tuple[str, Texts], tuple[int, int]] = {}
+        for run in failing:
+            for other in self.state.log.of(run.case):
+                changed = changed_stages(run.texts, other.texts)
+                if len(changed) == 1:
+                    key = (changed.pop(), other.texts)
+                    mended, tried = found.get(key, (0, 0))
+                    found[key] = mended + other.passed, tried + 1
+        return found
+
+    def learn(self, asked: Iterable[str], accepted: Iterable[str]) -> None:
+        """Remember which prompts an iteration has rewritten, and which of them for the better."""
+        self.state.asked.update(set(asked))
+        self.state.won.update(set(accepted))
+
+    def turns(
+        self,
+        prompts: Sequence[Prompt],
+        overlay: Overlay,
+        results: Sequence[CaseResult],
+        *,
+        several: bool = False,
+    ) -> list[Prompt]:
+        """The prompts that get the next requests: the one where a request promises most.
+
+        It promises the failing cases that its stage is at fault of, by how often rewriting it has paid so far
+        (the rule of succession). Among equals the last one: the answers before it are known and cost nothing.
+
+        :param prompts: those that may be rewritten, in the order of the pipeline.
+        :param several: all that are as probably at fault as any, where no stage is at fault of most.
+        """
+        shares = self.shares(prompts, overlay, results)
+        worth = {
+            name: share * (1 + self.state.won[name]) / (2 + self.state.asked[name])
+            for name, share in shares.items()
+        }
+        best = max(reversed(prompts), key=lambda prompt: round(worth[prompt.name], 9))
+        total = math.fsum(shares.values())
+        if not several or max(shares.values()) > total / 2 + 1e-6:
+            return [best]
+        return [prompt for prompt in prompts if shares[prompt.name] >= total / len(prompts) - 1e-6]
+
+    def shares(
+        self, prompts: Sequence[Prompt], overlay: Overlay, results: Sequence[CaseResult]
+    ) -> dict[str, float]:
+        """How many failing cases each prompt is expected to be at fault of."""
+        named = self.named(overlay, results)
+        shares = {prompt.name: 0.0 for prompt in prompts}
+        for result in results:
+            if result.failing is None:
+                continue
+            own = [name for name in result.case.prompts if name in shares]
+            fault = named.get(result.case.id)
+            for name in own:
+                shares[name] += fault.shares.get(name, 0.0) if fault else 1 / len(own)
+        return shares
+
+    def concerning(
+        self, prompt: str, overlay: Overlay, results: Sequence[CaseResult]
+    ) -> Sequence[CaseResult]:
+        """`results` without the failing cases of which another stage is more probably at fault.
+
+        All of them where none would be left.
+        """
+        named = self.named(overlay, results)
+        kept = [
+            result
+            for result in results
+            if (fault := named.get(result.case.id)) is None
+            or fault.shares.get(prompt, 0.0) >= 1 / len(fault.shares) - 1e-6
+        ]
+        return kept if any(result.failing for result in kept) else results
