@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.stage_faults.known_runs import (
@@ -37,12 +38,20 @@ class FaultState:
     :param log: all runs of its pipelines.
     :param signs: what tries and the judge have said of a case, by the failing run.
     :param asked: in how many iterations each prompt was rewritten; in `won` of them a text was accepted.
+    :param swapped: the stages of failing runs that another answer was put in at; `judged` the failing runs
+        that a model was shown.
+    :param unread: whether a model that was asked named no stage.
+    :param tried_calls: calls of the runs that were made to find a stage at fault, known answers included.
     """
 
     log: RunLog = field(default_factory=RunLog)
     signs: dict[RunKey, list[Sign]] = field(default_factory=dict)
     asked: Counter[str] = field(default_factory=Counter)
     won: Counter[str] = field(default_factory=Counter)
+    swapped: set[tuple[RunKey, str]] = field(default_factory=set)
+    judged: set[RunKey] = field(default_factory=set)
+    unread: bool = False
+    tried_calls: int = 0
 
 
 def key_of(run: KnownRun) -> RunKey:
@@ -99,6 +108,29 @@ class StageFaults:
                     mended, tried = found.get(key, (0, 0))
                     found[key] = mended + other.passed, tried + 1
         return found
+
+    def mending_texts(self, stage: str, failing: Iterable[KnownRun]) -> list[str]:
+        """The texts of a stage that mend a failing case, those first that mend most of their cases."""
+        own = {prompt.name: prompt.prose for prompt in self._group.prompts}
+        found = {
+            dict(texts).get(stage, own.get(stage, "")): mended / tried
+            for (name, texts), (mended, tried) in self._mended(failing).items()
+            if name == stage and mended
+        }
+        return sorted(found, key=found.__getitem__, reverse=True)
+
+    @property
+    def prompts(self) -> Sequence[Prompt]:
+        """Those that may be rewritten."""
+        return self._group.prompts
+
+    def text(self, prompt: str, version: EvaluatedCandidate) -> str:
+        """What a prompt says in `version`; empty for a frozen one, whose text the search does not see."""
+        return next((version.text(each) for each in self._group.prompts if each.name == prompt), "")
+
+    def add_sign(self, failing: KnownRun, sign: Sign) -> None:
+        """Take in what a try or a judge says of a failing run."""
+        self.state.signs.setdefault(key_of(failing), []).append(sign)
 
     def learn(self, asked: Iterable[str], accepted: Iterable[str]) -> None:
         """Remember which prompts an iteration has rewritten, and which of them for the better."""

@@ -24,6 +24,7 @@ from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES
 from pytest_promptopt.optimizer.protocols import StopRun
 from pytest_promptopt.optimizer.rate_posterior import posterior_of
 from pytest_promptopt.optimizer.search_context import SearchContext
+from pytest_promptopt.optimizer.stage_faults.investigation import Investigation
 from pytest_promptopt.optimizer.stage_faults.stage_faults import StageFaults
 from pytest_promptopt.optimizer.strategy import ScoringNeeds
 from pytest_promptopt.optimizer.verdict_model import RATES, Kind
@@ -52,6 +53,7 @@ class RefineSearch(BaseSearch):
         state = self.state
         self._faults = StageFaults(group, state.faults)
         self._briefing = Briefing(group, context.settings, context.hooks, state.briefing, self._faults)
+        self._investigation = Investigation(context, self._faults, self.run_trials)
         self._candidate_source = CandidateSource(self, self._briefing)
         self._example_candidates = ExampleCandidates(self, state.examples)
         self._search_budget = SearchBudget(self, state)
@@ -200,6 +202,7 @@ class RefineSearch(BaseSearch):
                 stop := self.halted(iteration.phase, self.best)
             ):
                 return stop
+        self._investigation.look_into(self.best, self.best.evidence(DECIDING[iteration.phase]))
         incumbent, failing = self.best.id, self._planner.open(iteration.phase)
         self._make_candidates(iteration, count, drawn)
         self._decide(iteration)
