@@ -258,7 +258,7 @@ class BaseSearch:
         progress = SearchProgress(
             phase=phase,
             iterations=len(self.iterations),
-            rates=(*self.state.rates, self._rate(phase, best)),
+            rates=(*self.state.rates_of_stage, self._rate(phase, best)),
             fruitless=self.state.fruitless,
             target=settings.target,
             plateau=settings.plateau,

@@ -30,6 +30,7 @@ class SearchState:
     :param original: the texts as they were, with their results; `best` the incumbent.
     :param begun: whether the original is measured.
     :param checks: what every candidate is checked by, with the texts that were seen.
+    :param stage: the prompt that is probably rewritten next; empty where nobody says.
     :param rates: the incumbent's rate when each iteration of this phase began; `rate_before` when the one at
         work began.
     :param fruitless: iterations in a row, up to now, that brought no new and usable candidate.
@@ -46,6 +47,7 @@ class SearchState:
     iterations: list[Iteration] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     checks: CandidateChecks = field(default_factory=CandidateChecks)
+    stage: str = ""
     rates: list[float] = field(default_factory=list)
     rate_before: float = 0.0
     fruitless: int = 0
@@ -53,3 +55,10 @@ class SearchState:
     faults: FaultState = field(default_factory=FaultState)
     paid_before: Spend = NOTHING_PAID
     stop: Stop = NOT_BEGUN
+
+    @property
+    def rates_of_stage(self) -> list[float]:
+        """The `rates` of the iterations that rewrote the prompt that is next: each stage has a plateau."""
+        made = self.iterations[len(self.iterations) - len(self.rates) :]
+        told = zip(self.rates, made, strict=True)
+        return [rate for rate, each in told if not self.stage or self.stage in each.prompts]

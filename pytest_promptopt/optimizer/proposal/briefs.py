@@ -122,14 +122,25 @@ class Briefing:
             result.failing is not None for split in SPLITS[phase] for result in self._steady(incumbent, split)
         )
         count = most if escape else requests_for(failing, most)
-        prompts = self._failing(phase, incumbent)
-        deciding = self._steady(incumbent, DECIDING[phase])
-        turns = self._faults.turns(prompts, incumbent.overlay, deciding, several=hurried)
+        turns = self.next_prompts(phase, incumbent, several=hurried)
         return tuple(
             brief
             for prompt in turns
             for brief in self._told(prompt, number, phase, incumbent, count, escape=escape)
         )
+
+    def next_prompts(
+        self, phase: Phase, incumbent: EvaluatedCandidate, *, several: bool = False
+    ) -> Sequence[Prompt]:
+        """The prompts that are to be rewritten next.
+
+        :param several: where no stage is at fault of most failing cases, each that may be.
+        """
+        if self._state.flaky is None:
+            self.begin(incumbent)
+        deciding = self._steady(incumbent, DECIDING[phase])
+        prompts = self._failing(phase, incumbent)
+        return self._faults.turns(prompts, incumbent.overlay, deciding, several=several)
 
     def guarded(self, incumbent: EvaluatedCandidate, prompt: Prompt) -> tuple[PassingCase, ...]:
         """The passing cases to show beside a request about `prompt`."""

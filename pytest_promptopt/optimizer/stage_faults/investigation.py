@@ -13,7 +13,7 @@ from pytest_promptopt.optimizer.redaction import redact_result
 from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.optimizer.stage_faults.known_runs import KnownRun, known_runs
 from pytest_promptopt.optimizer.stage_faults.naming import StageFault
-from pytest_promptopt.optimizer.stage_faults.signs import Kind, Sign
+from pytest_promptopt.optimizer.stage_faults.signs import Kind, Sign, share_of_one
 from pytest_promptopt.optimizer.stage_faults.stage_faults import StageFaults, key_of
 from pytest_promptopt.optimizer.stage_faults.stage_judge import (
     CASES as JUDGED_CASES,
@@ -24,7 +24,7 @@ from pytest_promptopt.optimizer.stage_faults.stage_judge import (
     read_stages,
 )
 from pytest_promptopt.optimizer.stage_faults.tries import CASES, Try, carry_out, retry, swap
-from pytest_promptopt.records import CaseResult, Outcome, Split, function_of
+from pytest_promptopt.records import CaseResult, Outcome, Split
 from pytest_promptopt.text import value_text
 
 #: Calls for tries, for each failing case and stage, on average at most.
@@ -74,7 +74,7 @@ class Investigation:
             named = self._named(incumbent, results)
             unclear = [run for case, run in runs.items() if named[case].stage is None]
             texts = self.faults.mending_texts(stage, runs.values())
-            tries = list(self._tries_at(stage, incumbent, _few_of_each(unclear), texts))
+            tries = list(self._tries_at(stage, incumbent, unclear[:CASES], texts))
             calls = sum(each.calls for each in tries)
             if not tries or calls > left or not self.context.call_budget.affords(calls):
                 continue
@@ -135,11 +135,9 @@ class Investigation:
         # Whoever names none once will name none later.
         state.unread = not found
         said = {alike[number - 1].case.id: stage for number, stage in found.items()}
-        together = {stage: list(said.values()).count(stage) for stage in said.values()}
+        weight = share_of_one(len(said))
         for case, stage in said.items():
-            sign = Sign(
-                Kind.JUDGE, stage, True, "a model that read its trace says so", weight=1 / together[stage]
-            )
+            sign = Sign(Kind.JUDGE, stage, True, "a model that read its trace says so", weight=weight)
             self.faults.add_sign(runs[case], sign)
         self.context.record("stages_judged", cases=[r.case.id for r in alike], stages=said)
 
@@ -159,11 +157,3 @@ def _wanted(outcome: Outcome) -> str:
     if outcome.expected is not None:
         return f"it fails; expected {value_text(outcome.expected)}"
     return f"it fails; {failure.message}" if failure else "it fails"
-
-
-def _few_of_each(runs: Sequence[KnownRun]) -> list[KnownRun]:
-    """A few failing cases of each test: the others of the test share what they show."""
-    groups: dict[str, list[KnownRun]] = {}
-    for run in runs:
-        groups.setdefault(function_of(run.case), []).append(run)
-    return [run for group in groups.values() for run in group[:CASES]]

@@ -1,14 +1,15 @@
 """From signs to a posterior: how probably each stage of a failing case is at fault.
 
-Naive Bayes over the stages of a case, uniform before anything is known. Cases of one test that fail share
-what they show: the shares of its stages are Dirichlet with one case's worth of prior counts, estimated by
-expectation maximization (Dempster, Laird, Rubin 1977), so that few looks tell something about many cases.
+Naive Bayes over the stages of a case, uniform before anything is known. Failing cases of the same stages
+share what they show, so that few looks tell something about many cases: the shares of their stages are
+Dirichlet, with prior counts worth one case, and estimated by expectation maximization (Dempster, Laird,
+Rubin 1977).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_promptopt.optimizer.stage_faults.signs import Kind, Sign
@@ -56,20 +57,17 @@ class StageFault:
 
 
 def name_stages(
-    stages: Mapping[str, Sequence[str]],
-    signs: Mapping[str, Sequence[Sign]],
-    alike: Callable[[str], Hashable],
+    stages: Mapping[str, Sequence[str]], signs: Mapping[str, Sequence[Sign]]
 ) -> dict[str, StageFault]:
     """The stage at fault of each failing case.
 
     :param stages: by case, in the order of calls; `signs` the evidence of each.
-    :param alike: of a case, which other ones it shares its evidence with.
     """
     fits = {case: _fit(names, signs.get(case, ())) for case, names in stages.items()}
     found: dict[str, StageFault] = {}
-    groups: dict[Hashable, list[str]] = {}
+    groups: dict[frozenset[str], list[str]] = {}
     for case, names in stages.items():
-        groups.setdefault((alike(case), tuple(sorted(names))), []).append(case)
+        groups.setdefault(frozenset(names), []).append(case)
     for cases in groups.values():
         for case, shares in _posteriors({case: fits[case] for case in cases}).items():
             found[case] = StageFault(case, shares, tuple(signs.get(case, ())))

@@ -67,6 +67,15 @@ def repeating_signs(run: KnownRun, passed: Sequence[KnownRun]) -> list[Sign]:
     return found
 
 
+def share_of_one(count: int) -> float:
+    """The share of a whole sign that each of `count` signs from one source is worth.
+
+    Half of what they say they have in common: the design effect of Kish, "Survey Sampling" (1965), with an
+    intraclass correlation of a half.
+    """
+    return 2 / (1 + count)
+
+
 def parted_at(failing: KnownRun, passing: KnownRun) -> str | None:
     """The first stage that answered otherwise to the same input, if no later stage had another text.
 
@@ -106,7 +115,7 @@ def run_signs(
             passed_by[stage] += run.passed
             if not run.passed:
                 some, tried = mended.get((stage, run.texts), (0, 1))
-                failed_by[stage] += 1.0 if some else 1 / max(1, tried)
+                failed_by[stage] += 1.0 if some else share_of_one(tried)
         elif run.passed and (found := parted_at(failing, run)) is not None:
             parted.append(found)
     return [*_text_signs(passed_by, failed_by), *_parted_signs(parted)]

@@ -25,7 +25,7 @@ from pytest_promptopt.optimizer.stage_faults.signs import (
     repeating_signs,
     run_signs,
 )
-from pytest_promptopt.records import CaseResult, Overlay, function_of
+from pytest_promptopt.records import CaseResult, Overlay
 
 #: A case and what its stages have answered.
 RunKey = tuple[str, tuple[tuple[str, ...], ...]]
@@ -95,7 +95,7 @@ class StageFaults:
             )
             for case, run in failing.items()
         }
-        return name_stages({case: run.names for case, run in failing.items()}, signs, function_of)
+        return name_stages({case: run.names for case, run in failing.items()}, signs)
 
     def _mended(self, failing: Iterable[KnownRun]) -> Mapping[tuple[str, Texts], tuple[int, int]]:
         """Of each text of one stage: how many failing cases it mends, and of how many it was tried on."""

@@ -14,7 +14,7 @@ from pytest_promptopt.optimizer.stage_faults.known_runs import KnownRun, RunLog,
 from pytest_promptopt.optimizer.stage_faults.signs import Kind, Sign
 from pytest_promptopt.records import CaseResult, Overlay
 
-#: Cases that are tried at one stage in one go; others that fail alike share what they show.
+#: Cases that are tried at one stage in one go; the others share what they show.
 CASES = 3
 
 

@@ -166,6 +166,7 @@ class RefineSearch(BaseSearch):
         """
         while True:
             self._give_way()
+            self._planner.turn_to(self._briefing.next_prompts(phase, self.best)[0].name)
             self._search_budget.reserve_for_judging()
             unpaid = self._planner.unpaid(phase)
             stop = self.halted(phase, self.best) or unpaid
@@ -210,7 +211,8 @@ class RefineSearch(BaseSearch):
             self._recover(escaping=iteration.escaping)
         asked = sum(candidate.kind in (Kind.REWRITE, Kind.MERGE) for candidate in iteration)
         calls = asked + self._search_budget.calls_for(self.context.evaluator.runs - runs)
-        self._planner.iterated(failing, iteration.phase, calls, least)
+        stages = {name for candidate in iteration for name in candidate.prompts}
+        self._planner.iterated(failing, iteration.phase, calls, least, stages)
         return None
 
     def _make_candidates(self, iteration: OpenIteration, count: int, drawn: int) -> None:
