@@ -29,11 +29,12 @@ from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.optimizer.race import in_turns
 from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.optimizer.search_state import STOPPED_BY_USER, SearchState
+from pytest_promptopt.optimizer.stage_faults.stage_faults import StageFaults
 from pytest_promptopt.optimizer.strategy import ScoringNeeds
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import with_examples_of
 from pytest_promptopt.records import Overlay, Spend, Split, pass_rate
-from pytest_promptopt.results import Iteration
+from pytest_promptopt.results import Iteration, StageAtFault
 
 
 class BaseSearch:
@@ -289,6 +290,7 @@ class BaseSearch:
             spend=self.context.paid() - state.paid_before,
             elapsed=self.context.clock() - self._started,
             critiques=state.critiques.made,
+            at_fault=state.at_fault,
         )
         state.critiques.made = 0
         state.paid_before = self.context.paid()
@@ -416,7 +418,7 @@ class BaseSearch:
                 scored.append(self._completed(version))
             except StopRun as stopped:
                 self.notes.append(f"not all training and validation cases could be run: {stopped.why}")
-                scored = scored or [self._drop_partial_splits(version)]
+                scored = scored or [version.on_whole_splits(self.group)]
                 break
         allowed: list[EvaluatedCandidate] = []
         for version in scored:
@@ -435,14 +437,11 @@ class BaseSearch:
                 version = replace(version, results={**version.results, split: results})
         return version
 
-    def _drop_partial_splits(self, version: EvaluatedCandidate) -> EvaluatedCandidate:
-        """`version` without the splits that it was not run on whole: their rate would mean nothing."""
-        whole = {
-            split: results
-            for split, results in version.results.items()
-            if len(results) == len(self.group.ids(split))
-        }
-        return replace(version, results=whole)
+    @property
+    def at_fault(self) -> tuple[StageAtFault, ...]:
+        """The stages at fault of the cases that fail under the original."""
+        faults = StageFaults(self.group, self.state.faults)
+        return faults.told(self.original.overlay, self.original.evidence(*SEARCHED))
 
     def _rate(self, phase: Phase, version: EvaluatedCandidate) -> float:
         if phase is Phase.TRAINING:

@@ -31,6 +31,7 @@ class SearchState:
     :param begun: whether the original is measured.
     :param checks: what every candidate is checked by, with the texts that were seen.
     :param stage: the prompt that is probably rewritten next; empty where nobody says.
+    :param at_fault: which stages the failing cases are put down to, in words.
     :param rates: the incumbent's rate when each iteration of this phase began; `rate_before` when the one at
         work began.
     :param fruitless: iterations in a row, up to now, that brought no new and usable candidate.
@@ -48,6 +49,7 @@ class SearchState:
     notes: list[str] = field(default_factory=list)
     checks: CandidateChecks = field(default_factory=CandidateChecks)
     stage: str = ""
+    at_fault: str = ""
     rates: list[float] = field(default_factory=list)
     rate_before: float = 0.0
     fruitless: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import PurePosixPath
 
 from pytest_promptopt.optimizer.protocols import Prompt, Trial
 from pytest_promptopt.records import Case, CaseResult, Outcome, Overlay, Status
@@ -118,3 +119,10 @@ def texts_of(case: Case, overlay: Overlay, prompts: Iterable[Prompt]) -> Texts:
     """What a case is run under."""
     own = {prompt.name: prompt.prose for prompt in prompts if prompt.name in case.prompts}
     return frozenset((name, text) for name, text in overlay.items() if name in own and own[name] != text)
+
+
+def stage_names(prompts: Iterable[str]) -> dict[str, str]:
+    """A short name for each prompt: that of its file where no other one has it."""
+    short = {prompt: PurePosixPath(prompt.partition("::")[0]).stem for prompt in prompts}
+    names = list(short.values())
+    return {prompt: name if names.count(name) == 1 else prompt for prompt, name in short.items()}

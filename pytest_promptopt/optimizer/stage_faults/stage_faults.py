@@ -25,7 +25,9 @@ from pytest_promptopt.optimizer.stage_faults.signs import (
     repeating_signs,
     run_signs,
 )
+from pytest_promptopt.optimizer.stage_faults.telling import tell_faults
 from pytest_promptopt.records import CaseResult, Overlay
+from pytest_promptopt.results import StageAtFault
 
 #: A case and what its stages have answered.
 RunKey = tuple[str, tuple[tuple[str, ...], ...]]
@@ -118,6 +120,10 @@ class StageFaults:
             if name == stage and mended
         }
         return sorted(found, key=found.__getitem__, reverse=True)
+
+    def told(self, overlay: Overlay, results: Sequence[CaseResult]) -> tuple[StageAtFault, ...]:
+        """The stages at fault as the user is told of them."""
+        return tell_faults(self.named(overlay, results), self._group.names)
 
     @property
     def prompts(self) -> Sequence[Prompt]:

@@ -8,10 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from pytest_promptopt.optimizer.proposal.quoting import quote_line, quote_text
-from pytest_promptopt.optimizer.stage_faults.known_runs import KnownRun
+from pytest_promptopt.optimizer.stage_faults.known_runs import KnownRun, stage_names
 from pytest_promptopt.records import Answer, Message, Request
 from pytest_promptopt.text import cut_middle, encodable
 
@@ -84,13 +83,6 @@ def read_stages(answer: Answer, texts: Mapping[str, str], count: int) -> dict[in
         if prompt is not None and 1 <= int(number) <= count:
             found[int(number)] = prompt
     return found
-
-
-def stage_names(prompts: Mapping[str, object]) -> dict[str, str]:
-    """A short name for each prompt: that of its file where no other one has it."""
-    short = {prompt: PurePosixPath(prompt.partition("::")[0]).stem for prompt in prompts}
-    names = list(short.values())
-    return {prompt: name if names.count(name) == 1 else prompt for prompt, name in short.items()}
 
 
 def _trace(trace: Trace, names: Mapping[str, str]) -> Iterator[str]:

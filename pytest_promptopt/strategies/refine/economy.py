@@ -83,7 +83,7 @@ class Economy:
         """What iterations for the next stage have won: one that wins nothing says little of another stage."""
         return self.stages.setdefault(self.stage, Payoff())
 
-    def note(self, won: float, calls: int, foreseen: float, stages: Collection[str]) -> None:
+    def note(self, won: float, calls: int, foreseen: float, stages: Collection[str] = ()) -> None:
         """An iteration won this share of what failed, for so many calls; it takes `foreseen` at least.
 
         :param stages: the prompts that it rewrote.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from pytest_promptopt.optimizer.acceptance import compare, is_not_worse, rank_key
 from pytest_promptopt.optimizer.base_search import BaseSearch
@@ -26,6 +26,7 @@ from pytest_promptopt.optimizer.rate_posterior import posterior_of
 from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.optimizer.stage_faults.investigation import Investigation
 from pytest_promptopt.optimizer.stage_faults.stage_faults import StageFaults
+from pytest_promptopt.optimizer.stage_faults.telling import faults_line
 from pytest_promptopt.optimizer.strategy import ScoringNeeds
 from pytest_promptopt.optimizer.verdict_model import RATES, Kind
 from pytest_promptopt.records import Split, pass_rate
@@ -203,7 +204,7 @@ class RefineSearch(BaseSearch):
                 stop := self.halted(iteration.phase, self.best)
             ):
                 return stop
-        self._investigation.look_into(self.best, self.best.evidence(DECIDING[iteration.phase]))
+        self._look_into_stages(iteration.phase)
         incumbent, failing = self.best.id, self._planner.open(iteration.phase)
         self._make_candidates(iteration, count, drawn)
         self._decide(iteration)
@@ -214,6 +215,15 @@ class RefineSearch(BaseSearch):
         stages = {name for candidate in iteration for name in candidate.prompts}
         self._planner.iterated(failing, iteration.phase, calls, least, stages)
         return None
+
+    def _look_into_stages(self, phase: Phase) -> None:
+        """Find the stage at fault of each failing case; journaled with what shows it."""
+        results = self.best.evidence(DECIDING[phase])
+        self._investigation.look_into(self.best, results)
+        told = self._faults.told(self.best.overlay, results)
+        self.state.at_fault = faults_line(told)
+        if told:
+            self.context.record("stages_at_fault", prompts=self.names, cases=[asdict(each) for each in told])
 
     def _make_candidates(self, iteration: OpenIteration, count: int, drawn: int) -> None:
         """Ask for candidates, and draw sets of examples."""
