@@ -62,7 +62,8 @@ class Stages(World):
     :param stages: how many; `fault` the one that lacks `missing`, from 0.
     :param wrong: it states the contrary; else it says nothing of it.
     :param noise: the chance that a run has a slip in one of its stages.
-    :param graded: the test grades every stage; `judging` a judge that is asked names stages.
+    :param graded: the test grades every stage.
+    :param judging: a judge that is asked names stages, and is right with the chance `accuracy`.
     :param identity: a stage that repeats what it is given; None for none.
     :param frozen: a stage that may not be rewritten; None for none.
     :ivar requests_for: requests for texts of each prompt until the fault was mended, and to the judge; `late`
@@ -77,6 +78,7 @@ class Stages(World):
     noise: float = 0.0
     graded: bool = False
     judging: bool = False
+    accuracy: float = JUDGES
     identity: int | None = None
     frozen: int | None = None
     seed: int = 0
@@ -268,9 +270,8 @@ class Stages(World):
             first = next((name for name, said, _ in found if said != truth[int(name[1:])]), found[-1][0])
             others = [name for name, *_ in found if name != first]
             draw = chance(self.seed, number, told, "judge")
-            lines.append(
-                f"CASE {number}: {first if draw < JUDGES else others[int(draw * 1e6) % len(others)]}"
-            )
+            named = first if draw < self.accuracy else others[int(draw * 1e6) % len(others)]
+            lines.append(f"CASE {number}: {named}")
         return "<said>\n" + "\n".join(lines) + "\n</said>"
 
     def _truth_of(self, ticket: int) -> list[str]:
