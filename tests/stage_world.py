@@ -129,11 +129,20 @@ class Stages(World):
         number = int(re.sub(r"\D", "", case)) + 1000 * ("validation" in case)
         return int(chance(self.seed, "ticket", number - (number % 4 == 3)) * 10**6)
 
+    def question(self, case: str) -> str:
+        ticket, polite = self.ticket(case), int(re.sub(r"\D", "", case)) % 4 == 3
+        return f"value {ticket % 97} of ticket {ticket}{' please' * polite}"
+
     def needed(self, stage: int, ticket: int) -> int:
         return ticket // int(RULES**stage) % RULES
 
-    def right(self, stage: int, value: int) -> int:
-        return value if stage == self.identity else (value * 31 + stage) % 9973
+    def right(self, stage: int, given: str, off: int = 0) -> str:
+        """The right answer of a stage, or one that is off."""
+        if stage == self.identity:
+            return given
+        found = _GIVEN.search(given)
+        assert found is not None
+        return f"value {(int(found[1]) * 31 + stage + off) % 9973} of ticket {found[2]}"
 
     def answers(
         self, case: str, texts: Mapping[str, str], sample: int, given: Mapping[str, str]
@@ -142,8 +151,7 @@ class Stages(World):
 
         :param given: what is said in the place of the model, by key.
         """
-        ticket, calls = self.ticket(case), []
-        text = f"value {ticket % 97} of ticket {ticket}" + " please" * (int(re.sub(r"\D", "", case)) % 4 == 3)
+        text, calls = self.question(case), []
         for stage in self._all:
             prompt = self.all_prompts[stage].name
             key = f"{prompt}/{text}/{sample}/{texts[prompt]}"
@@ -161,22 +169,17 @@ class Stages(World):
     def _step(self, stage: int, given: str, prompt: str, sample: int) -> str:
         found = _GIVEN.search(given)
         assert found is not None
-        value, ticket = int(found[1]), int(found[2])
-        wanted = rule(stage, self.needed(stage, ticket))
+        wanted = rule(stage, self.needed(stage, int(found[2])))
         follows = f"Mind {wanted}." in prompt and f"not {wanted}" not in prompt
         slips = chance(self.seed, prompt, given, sample) < 1 - (1 - self.noise) ** (1 / self.stages)
-        after = self.right(stage, value)
-        if stage != self.identity and (slips or not follows):
-            after = (after + 7) % 9973
-        return f"value {after} of ticket {ticket}"
+        return self.right(stage, given, off=7 * (slips or not follows))
 
     def truth(self, case: str) -> list[str]:
         """The right answer of each stage."""
-        ticket = self.ticket(case)
-        value, told = ticket % 97, []
+        text, told = self.question(case), []
         for stage in self._all:
-            value = self.right(stage, value)
-            told.append(f"value {value} of ticket {ticket}")
+            text = self.right(stage, text)
+            told.append(text)
         return told
 
     @property

@@ -226,7 +226,7 @@ class TestWhatIsTold:
             StageAtFault("z"),
         ]
         line = "plan 3 of 5 failing cases, code (frozen) 1, unclear 1"
-        shown = "(shown by 2 runs, 1 grades, 0 judged, 1 like the others)"
+        shown = "(shown by 2 runs, 1 grade, 0 judged, 1 like the others)"
         assert faults_line(told) == f"{line} {shown}"
 
     def test_plain_results_tell_by_grades_and_samples(self) -> None:

@@ -136,6 +136,8 @@ class Briefing:
 
         :param several: where no stage is at fault of most failing cases, each that may be.
         """
+        if len(self._group.prompts) == 1:
+            return self._group.prompts
         if self._state.flaky is None:
             self.begin(incumbent)
         deciding = self._steady(incumbent, DECIDING[phase])

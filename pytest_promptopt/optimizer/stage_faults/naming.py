@@ -75,16 +75,16 @@ def name_stages(
 
 
 def _posteriors(fits: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Each case goes by its own signs, and by what the other cases are put down to."""
     names = list(next(iter(fits.values())))
-    usual = dict.fromkeys(names, 1 / len(names))
-    shares: dict[str, dict[str, float]] = {}
+    even = dict.fromkeys(names, 1 / len(names))
+    shares = dict.fromkeys(fits, even)
     for _ in range(STEPS):
+        total = {name: 1 / len(names) + math.fsum(own[name] for own in shares.values()) for name in names}
         shares = {
-            case: _normal({name: usual[name] * math.exp(fit[name]) for name in fit})
+            case: _normal({name: (total[name] - shares[case][name]) * math.exp(fit[name]) for name in fit})
             for case, fit in fits.items()
         }
-        counts = {name: 1 / len(names) + sum(each[name] for each in shares.values()) for name in names}
-        usual = _normal(counts)
     return shares
 
 

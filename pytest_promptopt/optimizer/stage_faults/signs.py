@@ -59,9 +59,9 @@ def grade_signs(run: KnownRun) -> list[Sign]:
 def repeating_signs(run: KnownRun, passed: Sequence[KnownRun]) -> list[Sign]:
     """The stages that do nothing but repeat their input, as they do where cases pass."""
     found = []
-    for stage in run.stages:
+    for stage in filter(lambda each: each.repeats_input, run.stages):
         same = [other.by_name[stage.prompt] for other in passed if stage.prompt in other.by_name]
-        if stage.repeats_input and same and all(other.repeats_input for other in same):
+        if same and all(other.repeats_input for other in same):
             why = f"it repeats its input, as in {len(same)} runs that pass"
             found.append(Sign(Kind.REPEATS, stage.prompt, False, why, tried=len(same)))
     return found

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from pytest_promptopt.optimizer.stage_faults.known_runs import KnownRun, known_runs, stage_names
 from pytest_promptopt.optimizer.stage_faults.naming import StageFault, name_stages
-from pytest_promptopt.optimizer.stage_faults.signs import Kind, grade_signs, repeating_signs, run_signs
+from pytest_promptopt.optimizer.stage_faults.signs import grade_signs, repeating_signs, run_signs
 from pytest_promptopt.records import CaseResult
 from pytest_promptopt.results import StageAtFault
 from pytest_promptopt.text import plural
@@ -16,7 +16,7 @@ from pytest_promptopt.text import plural
 OTHERS = "others"
 
 #: What a line counts together.
-_COUNTED = {Kind.TEXT: "runs", Kind.SWAP: "runs", Kind.GRADE: "grades", Kind.JUDGE: "judged"}
+_COUNTED = {"text": "run", "swap": "run", "repeats": "run"}
 
 
 def tell_faults(named: Mapping[str, StageFault], searched: Collection[str]) -> tuple[StageAtFault, ...]:
@@ -58,8 +58,8 @@ def faults_line(told: Iterable[StageAtFault]) -> str:
     parts[0] += f" of {plural(len(faults), 'failing case')}"
     unclear = sum(not fault.stage for fault in faults)
     parts += [f"unclear {unclear}"] * bool(unclear)
-    shown = Counter(_COUNTED.get(Kind(f.by), OTHERS) if f.by != OTHERS else OTHERS for f in faults if f.by)
-    kinds = ", ".join(f"{shown[each]} {each}" for each in ("runs", "grades", "judged"))
+    shown = Counter(_COUNTED.get(fault.by, fault.by) for fault in faults)
+    kinds = f"{plural(shown['run'], 'run')}, {plural(shown['grade'], 'grade')}, {shown['judge']} judged"
     alike = f", {shown[OTHERS]} like the others" * bool(shown[OTHERS])
     return f"{', '.join(parts)} (shown by {kinds}{alike})"
 
