@@ -41,6 +41,7 @@ from pytest_promptopt.records import (
     Request,
     Role,
     Split,
+    StageGrade,
     Status,
     Usage,
 )
@@ -107,6 +108,7 @@ __all__ = [
     "SearchState",
     "SettingsError",
     "Split",
+    "StageGrade",
     "Status",
     "Stop",
     "Strategy",

@@ -20,7 +20,7 @@ from pytest_promptopt.failures.label_vocabulary import (
 from pytest_promptopt.failures.lookalikes import lookalike_symptom
 from pytest_promptopt.failures.verdict_lines import verdict_lines
 from pytest_promptopt.partial_credit import unmet_verdicts
-from pytest_promptopt.records import Call, Failure, Outcome
+from pytest_promptopt.records import Call, Failure, Outcome, StageGrade
 from pytest_promptopt.text import cut_middle, quote, value_text, without_addresses
 from pytest_promptopt.verdicts import Verdict
 
@@ -28,6 +28,9 @@ from pytest_promptopt.verdicts import Verdict
 MAX_CALLS = 5
 #: Texts longer than this are not parsed as JSON a second time here (the test did that already).
 MAX_PARSED = 200_000
+
+#: Begins the line with the answer of an earlier stage.
+OWN_ANSWER = "this prompt's own answer, before the last call"
 
 #: ``'refund' in answer``: a literal on the left of a membership test.
 _MEMBERSHIP = re.compile(r"(?P<quote>['\"])(?P<left>.*?)(?P=quote) (?P<operator>(?:not )?in) ", re.DOTALL)
@@ -57,6 +60,7 @@ class FailureContext:
     :param judged: that call; None without calls.
     :param verdicts: of a judge, that were not enough.
     :param stage_answer: the last answer of the prompt in question, when another prompt's call came after it.
+    :param grade: what the test says of this prompt's stage.
     """
 
     case: str
@@ -70,6 +74,7 @@ class FailureContext:
     inputs: Mapping[str, str] = field(default_factory=dict)
     calls: tuple[Call, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
+    grade: StageGrade | None = None
     prose: PromptBody = field(default_factory=lambda: PromptBody(""))
     vocabulary: LabelVocabulary = field(default_factory=LabelVocabulary)
 
@@ -179,7 +184,7 @@ class FailureContext:
         if part and self.calls and value_text(self.actual).strip() not in self.answer:
             lines.append(f"the whole answer: {quote(self.answer, 300)}")
         if self.stage_answer is not None:
-            lines.append(f"this prompt's own answer, before the last call: {quote(self.stage_answer, 300)}")
+            lines.append(f"{OWN_ANSWER}: {quote(self.stage_answer, 300)}")
         return lines
 
 
@@ -253,6 +258,7 @@ def failure_context_of(
         inputs={name: without_addresses(text) for name, text in (_inputs(calls) or outcome.inputs).items()},
         calls=calls,
         verdicts=unmet_verdicts(outcome.failure, outcome.verdicts),
+        grade=outcome.grade_of(prompt) if prompt is not None else None,
         prose=prose,
         vocabulary=vocabulary or LabelVocabulary(),
     )

@@ -18,7 +18,7 @@ from pytest_promptopt.failures.label_vocabulary import LabelVocabulary, PromptBo
 from pytest_promptopt.failures.lookalikes import lookalike_symptom
 from pytest_promptopt.failures.telling_failures import says_what_is_right
 from pytest_promptopt.failures.verdict_lines import verdict_lines
-from pytest_promptopt.records import CaseResult, Outcome, Status, function_of
+from pytest_promptopt.records import CaseResult, Outcome, StageGrade, Status, function_of
 from pytest_promptopt.text import cut_middle, value_text
 
 
@@ -35,6 +35,8 @@ class FailedCase:
     :param explained: whether the failure says what would have been right.
     :param faults: what is wrong with the tools that the answer calls, in lines.
     :param tools: those that the model could call, a line each.
+    :param stage_answer: what the prompt in question answered, where the check is about a later stage.
+    :param grade: what the test says of this prompt's stage.
     :param remark: what tells `expected` and `actual` apart where they look the same: to be told with both.
     """
 
@@ -51,6 +53,8 @@ class FailedCase:
     explained: bool = True
     faults: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
+    stage_answer: str = ""
+    grade: StageGrade | None = None
 
 
 @dataclass(frozen=True)
@@ -196,6 +200,8 @@ def _failed_case(subject: FailureContext, finding: Finding, result: CaseResult) 
         category=finding.category,
         faults=finding.told,
         tools=tuple(dict.fromkeys(line for call in subject.calls for line in call.tools)),
+        stage_answer=cut_middle(subject.stage_answer or ""),
+        grade=subject.grade,
         inputs={name: cut_middle(value) for name, value in subject.inputs.items()},
         expected=None if stated is None and subject.operator != "==" else cut_middle(value_text(stated)),
         actual=actual,

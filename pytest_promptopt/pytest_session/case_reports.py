@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from pytest_promptopt.pytest_engine.tolerated_failures import is_tolerated, repo
 from pytest_promptopt.pytest_session import report_payload
 from pytest_promptopt.records import EPSILON, CaseResult, Outcome, Split, Status
 from pytest_promptopt.settings import Settings
+from pytest_promptopt.stage_trace import stage_trace, trace_lines
 from pytest_promptopt.text import cut_middle, printable
 from pytest_promptopt.thresholds import Marked, Threshold
 from pytest_promptopt.user_frames import leave_out_libraries
@@ -138,6 +140,9 @@ def _samples_section(case: PromptCase, outcomes: Sequence[Outcome]) -> tuple[str
 
 def _answer_sections(outcome: Outcome) -> Iterator[tuple[str, str]]:
     """What models have answered and judges have said, as sections under the report of a failing test."""
+    if stages := stage_trace(outcome):
+        width = shutil.get_terminal_size().columns
+        yield "stages: grade, input -> answer", "\n".join(trace_lines(stages, width))
     for call in outcome.calls:
         lines = cut_middle(call.words, MAX_ANSWER).splitlines()
         yield f"answer of {printable(call.prompt)}", "\n".join(map(_unobeyed, lines))

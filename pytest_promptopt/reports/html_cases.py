@@ -164,7 +164,7 @@ def _run(outcome: Outcome, limit: int) -> dict[str, Any]:
         "sample": outcome.sample,
         "status": outcome.status,
         "score": _rounded(outcome.score),
-        "calls": [_call(call, limit) for call in outcome.all_calls],
+        "calls": list(_calls(outcome, limit)),
     }
     if outcome.error:
         told["error"] = cut_middle(outcome.error, limit)
@@ -198,6 +198,17 @@ def _failure(outcome: Outcome, limit: int) -> Iterator[tuple[str, str]]:
     for name in ("expected", "actual", "constraint"):
         if (value := getattr(failure, name)) is not None:
             yield name, cut_middle(value_text(value), limit)
+
+
+def _calls(outcome: Outcome, limit: int) -> Iterator[dict[str, Any]]:
+    """All of them; the last one of each stage has the grade of the stage."""
+    last = {call.prompt: number for number, call in enumerate(outcome.calls)}
+    for number, call in enumerate(outcome.all_calls):
+        told = _call(call, limit)
+        grade = outcome.grade_of(call.prompt)
+        if grade is not None and last.get(call.prompt) == number:
+            told["grade"] = {"score": _rounded(grade.score), "why": cut_middle(grade.why, limit)}
+        yield told
 
 
 def _call(call: Call, limit: int) -> dict[str, Any]:

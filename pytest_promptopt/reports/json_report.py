@@ -45,7 +45,9 @@ besides, the ``requests`` sent for these, repeated ones too, their ``input_token
   where that is unclear), its ``share`` (how probably it is at fault), ``by`` (``grade``, ``swap``: a passing
   sample parts from it there, ``repeats``, ``others``), ``why``;
   ``verdicts`` of judges on its first sample that has an answer: ``criterion``, ``score``, ``issues``,
-  ``strengths``, ``suggestions`` (``text``, ``category``, ``impact``), ``reasons``, ``threshold``, ``model``
+  ``strengths``, ``suggestions`` (``text``, ``category``, ``impact``), ``reasons``, ``threshold``, ``model``;
+  ``stages`` of a pipeline on its first failed sample, else empty: ``prompt``, its number of ``calls``, of the
+  last one ``inputs`` and ``output``, cut to about 2,000 characters; ``grade`` (null for none) and ``why``
 
 ``models``, one object per prompt, or pipeline, whose cases ran with several models:
 
@@ -187,6 +189,7 @@ from pytest_promptopt.reports.session_report import SessionCalls, SessionReport
 from pytest_promptopt.reports.stage_wording import fault_json
 from pytest_promptopt.reports.tried_texts import read_journal
 from pytest_promptopt.results import Iteration, ModelChange, PromptResult, RunResult, SplitScore
+from pytest_promptopt.stage_trace import stage_trace
 from pytest_promptopt.thresholds import LimitGate
 
 if TYPE_CHECKING:
@@ -334,6 +337,7 @@ def _result(result: CaseResult, prompt: str, failed: FailedCase | None) -> dict[
         "message": failure and failure.message,
         "error": next((o.error for o in result.outcomes if o.error), None),
         "verdicts": [verdict.to_json() for outcome in shown[:1] for verdict in outcome.verdicts],
+        "stages": [stage.to_json() for stage in stage_trace(result.failing)],
     }
 
 

@@ -94,6 +94,7 @@ def report_schema() -> Schema:
         "$defs": {
             **_of_checks(),
             **_of_cases(),
+            **_of_answers(),
             **_of_comparisons(),
             **_of_baselines(),
             **_of_runs(),
@@ -180,17 +181,24 @@ def _of_cases() -> dict[str, Schema]:
             **dict.fromkeys(("message", "error"), _or_null(TEXT)),
             stage_at_fault=at_fault,
             verdicts=_list(_ref("verdict")),
+            stages=_list(_ref("stage")),
         ),
+    }
+
+
+def _of_answers() -> dict[str, Schema]:
+    """What a judge said of an answer, and the way of a failing case through a pipeline."""
+    return {
         "verdict": _object(
             score=SHARE,
             issues=_list(TEXT),
             strengths=_list(TEXT),
             suggestions=_list(_object(text=TEXT, category=TEXT, impact=TEXT)),
-            reasons=TEXT,
-            criterion=TEXT,
             threshold=NUMBER,
-            model=TEXT,
-            better=TEXT,
+            **dict.fromkeys(("reasons", "criterion", "model", "better"), TEXT),
+        ),
+        "stage": _object(
+            prompt=TEXT, calls=COUNT, inputs=_by_name(TEXT), output=TEXT, grade=_or_null(SHARE), why=TEXT
         ),
     }
 

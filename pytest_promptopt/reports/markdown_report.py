@@ -14,11 +14,12 @@ from pytest_promptopt.file_writing import replace_file
 from pytest_promptopt.gate_rule import GateVerdict
 from pytest_promptopt.optimizer.stage_faults.telling import tell_by_results
 from pytest_promptopt.prompt_check import PromptCheck
+from pytest_promptopt.records import Outcome
 from pytest_promptopt.reports.baseline_wording import noise_sentences
 from pytest_promptopt.reports.check_report import gate_verdicts, limit_words
 from pytest_promptopt.reports.markdown_compared import compared_blocks
 from pytest_promptopt.reports.markdown_run import run_blocks
-from pytest_promptopt.reports.markdown_text import code, fit, table, words
+from pytest_promptopt.reports.markdown_text import MAX_VALUE, code, fit, table, words
 from pytest_promptopt.reports.mutation_report import mutation_blocks
 from pytest_promptopt.reports.session_report import (
     Part,
@@ -31,6 +32,7 @@ from pytest_promptopt.reports.session_report import (
 from pytest_promptopt.reports.stage_wording import faults_sentence
 from pytest_promptopt.reports.wording import calls_line, cost, duration, percent
 from pytest_promptopt.results import PromptOutcome
+from pytest_promptopt.stage_trace import TracedStage, stage_trace
 from pytest_promptopt.text import plural
 
 if TYPE_CHECKING:
@@ -45,6 +47,9 @@ MAX_CONFUSIONS = 8
 MAX_EXAMPLES = 3
 MAX_ERRORED = 5
 MAX_NOTES = 20
+
+#: Characters of an input or an output of a stage.
+MAX_STAGE = 80
 
 
 def write_markdown(path: Path, report: SessionReport) -> None:
@@ -157,7 +162,8 @@ def _prompt(check: PromptCheck, feedback: Feedback | None) -> Iterator[str]:
         if parts:
             yield _parts(name, parts)
     if feedback is not None:
-        yield from _categories(feedback)
+        failing = {result.case.id: result.failing for result in check.results if result.failing}
+        yield from _categories(feedback, failing)
     if told := faults_sentence(list(tell_by_results(check.results).values())):
         yield f"Stage at fault: {words(told)}"
     yield from _errored(check)
@@ -172,9 +178,9 @@ def _parts(name: str, parts: list[Part]) -> str:
     return table(rows, right=[1, 2, 3, 4, 5, 6])
 
 
-def _categories(feedback: Feedback) -> Iterator[str]:
+def _categories(feedback: Feedback, failing: Mapping[str, Outcome]) -> Iterator[str]:
     for category in feedback.categories[:MAX_CATEGORIES]:
-        yield "\n".join(_category(category, feedback.by_case))
+        yield "\n".join(_category(category, feedback.by_case, failing))
         if category.confusion:
             yield _confusion(category)
     if hidden := feedback.categories[MAX_CATEGORIES:]:
@@ -182,14 +188,26 @@ def _categories(feedback: Feedback) -> Iterator[str]:
         yield f"And {plural(len(hidden), 'more kind')} of failure ({cases})."
 
 
-def _category(category: Category, failed: Mapping[str, FailedCase]) -> Iterator[str]:
+def _category(
+    category: Category, failed: Mapping[str, FailedCase], failing: Mapping[str, Outcome]
+) -> Iterator[str]:
     yield f"**{words(category.name)}**: {plural(category.count, 'case')}"
     yield ""
     told = {"Observed": category.observed, "Likely cause": category.cause, "Suggested fix": category.fix}
     yield from (f"* {label}: {words(text)}" for label, text in told.items() if text)
-    for example in category.examples[:MAX_EXAMPLES]:
+    for number, example in enumerate(category.examples[:MAX_EXAMPLES]):
         case = failed.get(example)
         yield f"* {code(example)}" + (f": {_operands(case)}" if case is not None else "")
+        if not number:  # one way through a pipeline is enough for a kind of failure
+            yield from map(_stage, stage_trace(failing.get(example)))
+
+
+def _stage(stage: TracedStage) -> str:
+    why = f" ({words(stage.grade.why, MAX_VALUE)})" if stage.grade is not None and stage.grade.why else ""
+    grade = f", grade {stage.grade.score:.2g}{why}" if stage.grade is not None else ""
+    given = code(" · ".join(stage.inputs.values()), MAX_STAGE)
+    said = f"{given} → {code(stage.output, MAX_STAGE)}" if stage.calls else "not called"
+    return f"  * {code(stage.prompt)}: {said}{grade}"
 
 
 def _operands(case: FailedCase) -> str:

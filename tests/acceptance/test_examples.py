@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import shlex
 
 import pytest
@@ -15,6 +16,7 @@ EXAMPLES = ROOT / "examples"
 ON_DEMO = {
     "application": (6, 18, 0),
     "async_calls": (4, 12, 1),
+    "code_pipeline": (15, 53, 0),
     "csv_cases": (15, 60, 1),
     "json_extraction": (0, 42, 1),
     "judged_summary": (2, 40, 1),
@@ -43,6 +45,27 @@ def test_it_is_checked_and_improved(name: str, story: Story) -> None:
     assert any(": improved" in line for line in story.shown)
     (written, *_) = [path for path, before in files.items() if path.read_bytes() != before]
     assert written.relative_to(story.path).as_posix() in (f"prompts/{written.name}", "shop/support.py")
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("sum(values)", ""),
+        ("def solve(values):\n    print('hello')\n    return sum(values)", ""),
+        ("max(values)", "it makes 2, not 3"),
+        ("summ(values)", "NameError: name 'summ' is not defined"),
+        ("{1, 2}", "TypeError: Object of type set is not JSON serializable"),
+        ("open('out', 'w').write('x' * (1 << 21))", "File too large"),
+        ("__import__('os')._exit(0)", "it ended without a result"),
+        ("[0] * (1 << 40)", "MemoryError"),
+        ("while True: pass", "stopped at a limit"),
+    ],
+)
+def test_the_code_of_the_pipeline_runs_within_limits(code: str, said: str) -> None:
+    sandbox = runpy.run_path(str(EXAMPLES / "code_pipeline/tests/code_sandbox.py"))
+    problem = sandbox["problem_of"](code, [1, 2], 3)
+    assert problem.startswith("with [1, 2]") if said else problem == ""
+    assert said in problem
 
 
 def test_the_application_works_without_the_plugin(story: Story) -> None:

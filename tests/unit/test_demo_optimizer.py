@@ -56,6 +56,20 @@ def test_the_word_that_the_failures_share_becomes_a_cue() -> None:
     assert "to delivery" in reason
 
 
+def test_a_stage_learns_from_its_own_grade_and_not_from_the_last_stage() -> None:
+    failing = 'Case 1\ninput: "The parcel never came"\nanswer of this stage: "billing"\n{}difference: {}\n'
+    last = 'expected "today" but got "later"'
+    sections = "<current_prompt>\n{}\n</current_prompt>\n<failures>\n{}</failures>\n<new_prompt>"
+    grade = "grade of this stage, from 0 to 1: "
+
+    (told,) = parse(sections.format(ROUTE, failing.format(f'{grade}0, "expected delivery"\n', last))).failing
+    assert (told.expected, told.actual, told.stated) == ("delivery", "billing", True)
+    (good,) = parse(sections.format(ROUTE, failing.format(f"{grade}1\n", last))).failing
+    assert (good.expected, good.actual) == ("billing", "billing")
+    (silent,) = parse(sections.format(ROUTE, failing.format(f'{grade}0.25, "too short"\n', last))).failing
+    assert not silent.stated
+
+
 def test_everything_else_stays_verbatim() -> None:
     prompt = proposal(request(ROUTE, LOST))[1]
 

@@ -207,3 +207,20 @@ def test_a_long_prompt_is_read_once_and_answered_fast() -> None:
     assert answers == {"labelk"}
     assert len(prompt) > 2_000
     assert elapsed < 0.005  # ten times what it takes: this guards the cached reading, not the machine
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"), [("Answer with the code only.", "{}"), ("", "Here is the code:\n\n```\n{}\n```")]
+)
+def test_where_each_line_has_code_the_code_is_the_answer(rule: str, said: str) -> None:
+    prompt = f"""Write the code for the request.
+
+- total: `sum(values)`
+- largest: `max(values, key=len)`
+
+{rule}
+
+Request: {{{{ request }}}}"""
+
+    assert answer(prompt, request="The largest, please.") == said.format("max(values, key=len)")
+    assert answer(prompt.replace("`sum(values)`", "add"), request="The total.").rstrip(".")[-5:] == "total"

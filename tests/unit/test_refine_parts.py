@@ -22,7 +22,7 @@ from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply, par
 from pytest_promptopt.optimizer.proposal.requests import FEW, SHORT, Brief, compose_request
 from pytest_promptopt.optimizer.proposal.validation_patterns import TellableWords, validation_patterns
 from pytest_promptopt.prompt_check import PromptCheck
-from pytest_promptopt.records import Call, Case, CaseResult, Outcome, Split, Status
+from pytest_promptopt.records import Call, Case, CaseResult, Outcome, Split, StageGrade, Status
 from pytest_promptopt.statistics import wilson_interval
 from tests.refine_world import FakePrompt, answer
 
@@ -109,7 +109,8 @@ def _json(text: str) -> object:
 
 @given(EVIL, EVIL, EVIL)
 def test_no_text_of_a_case_can_close_a_section_or_pose_as_one(one: str, two: str, three: str) -> None:
-    case = FailedCase(one, two, {three: one}, two, three, (one, two), three)
+    grade = StageGrade(one, 0.5, two)
+    case = FailedCase(one, two, {three: one}, two, three, (one, two), three, stage_answer=one, grade=grade)
     category = Category(two, 1, one, (one,), two, three, (one,))
     brief = Brief(FakePrompt(), "P {{ ticket }}", one, 1, 1, (category,), (case,), (), (one,), (two, three))
     content = compose_request(brief, model="demo").messages[1].content

@@ -19,7 +19,17 @@ from pytest_promptopt.baselines.comparison import compare_measured
 from pytest_promptopt.baselines.measured import Measured
 from pytest_promptopt.gate import check_prompts
 from pytest_promptopt.journal import Journal
-from pytest_promptopt.records import Call, Case, CaseResult, Failure, Outcome, Split, Status, Usage
+from pytest_promptopt.records import (
+    Call,
+    Case,
+    CaseResult,
+    Failure,
+    Outcome,
+    Split,
+    StageGrade,
+    Status,
+    Usage,
+)
 from pytest_promptopt.reports import html_report
 from pytest_promptopt.reports.html_cases import CHUNK, ROW
 from pytest_promptopt.reports.html_compared import MAX_CHANGED, MAX_NAMED
@@ -90,6 +100,7 @@ def evil_report(text: str) -> SessionReport:
         error=text,
         parameters={text: text},
         check=text,
+        grades=(StageGrade(text, 0.5, text),),
     )
     case = Case(f"test_it.py::{text}", (ROUTE,), Split.TRAIN, models=(text,))
     category = replace(
@@ -154,6 +165,17 @@ def test_the_rows_and_the_details_of_cases() -> None:
     assert second["runs"][0]["failure"]["expected"] == "billing"
     assert third["runs"][0]["error"] == "timeout: no answer within 60 s"
     assert first["runs"][0]["calls"] == []
+
+
+def test_the_last_call_of_a_stage_has_its_grade() -> None:
+    calls = [Call(name, {"q": name}, "k", name, "end", None, None, 0.1, False) for name in ("a", "b", "a")]
+    grades = (StageGrade("a", 0.25, "too short"),)
+    outcome = Outcome("", Status.FAILED, 0.0, calls=tuple(calls), grades=grades)
+    case = Case("t", ("a", "b"), Split.TRAIN)
+    report = session_report(checks=check_prompts({"a": [CaseResult(case, (outcome,))]}, {}))
+    (details,) = details_of(Parts(html(report)))
+    shown = details["runs"][0]["calls"]
+    assert [call.get("grade") for call in shown] == [None, None, {"score": 0.25, "why": "too short"}]
 
 
 def test_the_figures_are_those_of_the_other_reports() -> None:

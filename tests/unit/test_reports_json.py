@@ -82,6 +82,7 @@ def test_every_case_is_there_with_its_category_and_operands(tmp_path: Path) -> N
         "error": None,
         "stage_at_fault": None,
         "verdicts": [],
+        "stages": [],
     }
     assert (errors["status"], errors["rate"], errors["error"]) == (
         "errored",

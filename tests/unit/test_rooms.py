@@ -44,6 +44,7 @@ FLOORS = (
         "refusals",
         "shared_database",
         "single_flight",
+        "stage_trace",
         "weak_cache",
     },
     {"response_cache", "journal", "model_comparison", "baselines"},

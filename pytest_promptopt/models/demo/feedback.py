@@ -21,6 +21,13 @@ _SUGGESTION = re.compile(
     r"(?=; (?:suggestion\b|issue: |judged )|$)",
     re.MULTILINE,
 )
+#: What the request tells of one stage of a pipeline, and how a test says what it should have answered.
+_STAGE_ANSWER = re.compile(r"^answer of this stage: (?P<value>.*)$", re.MULTILINE)
+_GRADE = re.compile(
+    r"^grade of this stage, from 0 to 1: (?P<score>\d(?:\.\d+)?)(?:, (?P<why>.*))?$", re.MULTILINE
+)
+_WANTED = re.compile(r"\bexpected:? [\"'`]?(?P<value>[^;\"'`\n]+)")
+
 _CASE = re.compile(r"^Case [^\n]*\n", re.MULTILINE)
 
 
@@ -107,6 +114,8 @@ def _case(block: str, *, passing: bool) -> Shown | None:
         said |= _sides(both["both"])
         if whole := _WHOLE.search(block):
             said["expected"] = _value(whole["value"])
+    if graded := _GRADE.search(block):
+        said = _of_stage(block, graded, said)
     text = "\n".join(value for _, value in found)
     advice = tuple(
         Suggestion(m["text"].rstrip(" ."), impact=(m["weight"] or "").partition(",")[0])
@@ -120,6 +129,16 @@ def _case(block: str, *, passing: bool) -> Shown | None:
         named=dict(found),
         advice=advice,
     )
+
+
+def _of_stage(block: str, graded: re.Match[str], said: Mapping[str, Any]) -> dict[str, Any]:
+    """What the grade says of the stage's own answer: what the check says is of the last stage."""
+    own = _STAGE_ANSWER.search(block)
+    found = {"actual": _value(own["value"]) if own else said.get("actual")}
+    wanted = _WANTED.search(str(_value(graded["why"] or "")))
+    if float(graded["score"]) == 1:
+        return {**found, "expected": found["actual"]}
+    return {**found, "expected": wanted["value"].strip()} if wanted else found
 
 
 def _sides(both: str) -> dict[str, Any]:

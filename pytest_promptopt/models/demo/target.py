@@ -39,6 +39,8 @@ def answer(messages: Sequence[Message], *, schema: Mapping[str, Any] | None = No
         return summarize(rules, text, bare=reading.bare)
     if reading.labels and reading.default is not None:
         label = classify(reading.labels, text, default=reading.default)
+        if (code := _code_lines(reading).get(label)) is not None:
+            return code if reading.bare else f"Here is the code:\n\n```\n{code}\n```"
         return label if reading.bare else f"I would route this to: {label}."
     gist = one_line(text)[:_LONGEST_ECHO]
     return gist if reading.bare else f"This is about: {gist}"
@@ -47,6 +49,14 @@ def answer(messages: Sequence[Message], *, schema: Mapping[str, Any] | None = No
 def _json(reading: Reading, text: str) -> str:
     body = json_text(extract(fields_of(reading.entries), text))
     return body if reading.bare else f"Here is the JSON you asked for:\n\n```json\n{body}\n```"
+
+
+def _code_lines(reading: Reading) -> Mapping[str, str]:
+    """By label the code of its line, where each line has some: ``- total: `sum(values)` ``."""
+    lines = {entry.name: entry.text for entry in reading.entries if entry.line is not None}
+    if not all(text.endswith("`") for text in lines.values()):
+        return {}
+    return {name: text.strip("`") for name, text in lines.items()}  # the colon has taken the first backtick
 
 
 def _schema_fields(schema: Mapping[str, Any], reading: Reading) -> tuple[Field, ...]:

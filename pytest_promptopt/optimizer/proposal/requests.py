@@ -23,6 +23,7 @@ from pytest_promptopt.optimizer.proposal.quoting import (
     quote_text,
     quote_value,
 )
+from pytest_promptopt.optimizer.proposal.stage_lines import is_own_answer, lines_of_stage
 from pytest_promptopt.optimizer.proposal.tool_lines import tool_faults_of, tool_section, tools_of_case
 from pytest_promptopt.optimizer.proposal.tried_candidates import tried_candidate_text
 from pytest_promptopt.optimizer.protocols import Prompt
@@ -365,6 +366,7 @@ def _case(
     yield from tools_of_case(case)
     if case.answer and _letters(case.answer) != _letters(case.actual):
         yield f"answer: {quote_value(case.answer)}"
+    yield from lines_of_stage(case)
     yield from _verdict(case, whole=whole, said=messages if messages is not None else set())
 
 
@@ -382,7 +384,8 @@ def _verdict(case: FailedCase, *, whole: bool, said: set[str]) -> Iterator[str]:
         yield from tool_faults_of(case, whole=whole)
         return
     errors = [found[0] for text in case.difference if (found := _ERROR.match(text))]
-    others = [text for text in case.difference if not _ERROR.match(text)]
+    # What the stage has answered is told already.
+    others = [text for text in case.difference if not _ERROR.match(text) and not is_own_answer(text)]
     actual = quote_value(case.actual)
     if case.expected is None:
         yield f"message: {quote_line(case.message)}"

@@ -51,7 +51,7 @@ function given(run) {
 function oneRun(run, several, inputShown) {
   const failure = run.failure || {};
   const expected = failure.constraint || failure.expected || run.expected;
-  const answers = run.calls.map((call) => answer(call, run.calls.length > 1));
+  const answers = run.calls.map((call, number) => answer(call, run.calls.length > 1, number > 0));
   const wanted = expected === undefined ? null : [el("h3", { class: "sub" }, failure.constraint ? "Required" : "Expected"), el("pre", null, expected)];
   const compared = failure.actual !== undefined && !run.calls.some((call) => call.answer === failure.actual)
     ? [el("h3", { class: "sub" }, "Compared with it"), el("pre", null, failure.actual)] : null;
@@ -64,13 +64,20 @@ function oneRun(run, several, inputShown) {
     failure.message ? el("details", { open: expected === undefined }, el("summary", null, `The failing check, ${failure.where}`), el("pre", null, failure.message)) : null);
 }
 
-function answer(call, several) {
+// What went into a later call: the input of the first one stands above all answers.
+function stageInput(call) {
+  const named = Object.entries(call.variables);
+  return named.length ? el("details", null, el("summary", null, "Its input"), named.map(([name, value]) => [el("div", { class: "soft small" }, name), el("pre", null, value)])) : null;
+}
+
+function answer(call, several, asked) {
   const facts = [
     seconds(call.seconds), call.cached ? "from the cache" : null, call.cost === null ? null : dollars(call.cost),
     call.tokens ? `${count(call.tokens[0])} + ${count(call.tokens[1])} tokens` : null, call.stop && !["end", "stop", "end_turn"].includes(call.stop) ? `stopped: ${call.stop}` : null,
   ].filter(Boolean).join(" · ");
-  return [el("h3", { class: "sub" }, several ? `Answer of ${call.prompt || "another call"}` : "Answer"), el("pre", null, call.answer || "(empty)"),
-    el("div", { class: "soft small" }, facts), call.files ? el("div", { class: "soft small" }, `with ${call.files.join(", ")}`) : null];
+  const grade = call.grade ? `Grade of this stage: ${call.grade.score}${call.grade.why ? `, ${call.grade.why}` : ""}` : null;
+  return [el("h3", { class: "sub" }, several ? `Answer of ${call.prompt || "another call"}` : "Answer"), asked ? stageInput(call) : null, el("pre", null, call.answer || "(empty)"),
+    grade ? el("div", { class: "small" }, grade) : null, el("div", { class: "soft small" }, facts), call.files ? el("div", { class: "soft small" }, `with ${call.files.join(", ")}`) : null];
 }
 
 function verdict(found) {
