@@ -23,12 +23,12 @@ from typing import Any
 from pytest_promptopt.settings import Accept
 from tests.stage_world import RULES, Stages, WatchedSearch, chance
 
-#: What a search may go by, besides runs.
-EVIDENCE: dict[str, dict[str, bool]] = {
+#: What a search may go by, besides runs. A judge is right in four of five cases, a poor one in two of five.
+EVIDENCE: dict[str, dict[str, Any]] = {
     "runs only": {},
-    "runs, judge": {"judging": True},
-    "runs, grades": {"graded": True},
-    "all": {"graded": True, "judging": True},
+    "judge": {"judging": True},
+    "poor judge": {"judging": True, "accuracy": 0.4},
+    "grades": {"graded": True},
 }
 
 
@@ -70,6 +70,7 @@ def main() -> None:
     for noise in (0.0, 0.1):
         for name, evidence in EVIDENCE.items():
             print(shares(f"{name}, noise {noise:.0%}", given.faults // 4, noise, evidence), flush=True)
+    print(frozen(given.faults // 4))
     print(f"\n{time.monotonic() - began:.0f} seconds")
 
 
@@ -128,7 +129,7 @@ def figures(name: str, tally: Tally) -> str:
     return row(name, *told) + "   " + ", ".join(f"{kind} {n}" for kind, n in tally.kinds.most_common())
 
 
-def shares(name: str, faults: int, noise: float, evidence: dict[str, bool]) -> str:
+def shares(name: str, faults: int, noise: float, evidence: dict[str, Any]) -> str:
     """Where requests and target calls went: five stages, one at fault, one that repeats its input.
 
     Until the fault was mended: what fails after that fails by slips, of all stages alike.
@@ -148,6 +149,19 @@ def shares(name: str, faults: int, noise: float, evidence: dict[str, bool]) -> s
     return f"{name:<26} to the stage at fault: requests {parts[0]}, target calls {parts[1]}; " + (
         f"to the repeating stage {repeating / faults:.2f} a search; after it was mended {late} more"
     )
+
+
+def frozen(faults: int) -> str:
+    """What becomes of a fault in a stage that may not be rewritten, with grades."""
+    requests, named, cases = 0, 0, 0
+    for number in range(faults):
+        stage = int(chance(number, "stage") * 5)
+        world = fault(number, 0.0, stages=5, frozen=stage, graded=True)
+        requests += world.requests_for[f"s{stage}.md"]
+        assert world.search is not None
+        named += sum(each.frozen and each.stage == f"s{stage}.md" for each in world.search.at_fault)
+        cases += len(world.search.at_fault)
+    return f"fault in a frozen stage: {requests} requests to it, named for {named} of {cases} failing cases"
 
 
 if __name__ == "__main__":

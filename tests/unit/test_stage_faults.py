@@ -74,14 +74,14 @@ class TestGrades:
 class TestRunsUnderOtherTexts:
     def test_a_text_of_one_stage_that_mends_the_case_names_it(self) -> None:
         failing, other = run("s p c"), run("s q d", passed=True, texts={PLAN: "better"})
-        (sign,) = run_signs(failing, [failing, other], {})
+        (sign,) = run_signs(failing, [failing, other])
         assert (sign.kind, sign.stage, sign.speaks_for) == (Kind.TEXT, PLAN, True)
         assert named(a=[sign])["a"].stage == PLAN
 
     def test_texts_that_mend_nothing_speak_against_their_stage(self) -> None:
         failing = run("s p c")
         others = [run("s p d", texts={CODE: f"text {n}"}) for n in range(3)]
-        (sign,) = run_signs(failing, others, {})
+        (sign,) = run_signs(failing, others)
         assert (sign.stage, sign.speaks_for, sign.weight) == (CODE, False, 3.0)
         shares = named(a=[sign])["a"].shares
         assert shares[CODE] < 0.1 < shares[SPEC] == pytest.approx(shares[PLAN])
@@ -91,9 +91,19 @@ class TestRunsUnderOtherTexts:
         (sign,) = run_signs(failing, [other], {(CODE, other.texts): (0, 9)})
         assert sign.weight == pytest.approx(0.2)
 
+    def test_so_does_one_that_was_made_from_a_later_text_which_mended_nothing(self) -> None:
+        failing = run("s p c")
+        later, mends = (
+            run("s p d", texts={CODE: "new"}),
+            run("s q e", passed=True, texts={CODE: "new", PLAN: "new"}),
+        )
+        assert [sign.stage for sign in run_signs(failing, [later, mends])] == [CODE]
+        found = run_signs(failing, [later, mends], bases=[later.texts])
+        assert {sign.stage: sign.speaks_for for sign in found} == {CODE: False, PLAN: True}
+
     def test_a_text_of_two_stages_tells_nothing_by_itself(self) -> None:
         other = run("t q d", passed=True, texts={SPEC: "new", CODE: "new"})
-        assert run_signs(run("s p c"), [other], {}) == []
+        assert run_signs(run("s p c"), [other]) == []
 
 
 class TestWhereAPassingRunParts:
@@ -107,7 +117,7 @@ class TestWhereAPassingRunParts:
         assert parted_at(run("s p c"), run("s p c", passed=True, sample=1)) is None
 
     def test_a_sample_that_passes_names_the_stage(self) -> None:
-        (sign,) = run_signs(run("s p c"), [run("s q d", passed=True, sample=1)], {})
+        (sign,) = run_signs(run("s p c"), [run("s q d", passed=True, sample=1)])
         assert named(a=[sign])["a"].stage == PLAN
 
 

@@ -47,6 +47,7 @@ class Investigation:
 
         :param results: of `incumbent`, passing cases as well.
         """
+        self.faults.follow(incumbent.overlay)
         runs = self.faults.failing_runs(incumbent.overlay, results)
         if not runs:
             return

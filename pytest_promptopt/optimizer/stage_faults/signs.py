@@ -96,25 +96,36 @@ def changed_stages(one: Texts, other: Texts) -> set[str]:
     return {name for name, _ in one ^ other}
 
 
+def only_change(run: KnownRun, bases: Iterable[Texts]) -> str | None:
+    """The stage whose text alone differs from one of `bases`; None where there is no such."""
+    for base in bases:
+        changed = changed_stages(base, run.texts) & set(run.names)
+        if len(changed) == 1:
+            return changed.pop()
+    return None
+
+
 def run_signs(
-    failing: KnownRun, runs: Iterable[KnownRun], mended: Mapping[tuple[str, Texts], tuple[int, int]]
+    failing: KnownRun,
+    runs: Iterable[KnownRun],
+    mended: Mapping[tuple[str, Texts], tuple[int, int]] | None = None,
+    bases: Sequence[Texts] = (),
 ) -> list[Sign]:
     """What other runs of the same case say.
 
     :param mended: of each stage and the texts with another one for it alone: how many of the failing cases
         it mends, and of how many that were tried.
+    :param bases: further texts that the case fails under, which others were made from.
     """
     passed_by, failed_by = dict[str, int](), dict[str, float]()
     parted: list[str] = []
     for run in runs:
-        changed = changed_stages(failing.texts, run.texts) & set(failing.names)
-        if len(changed) == 1:
-            (stage,) = changed
+        if (stage := only_change(run, [failing.texts, *bases])) is not None:
             passed_by.setdefault(stage, 0)
             failed_by.setdefault(stage, 0.0)
             passed_by[stage] += run.passed
             if not run.passed:
-                some, tried = mended.get((stage, run.texts), (0, 1))
+                some, tried = (mended or {}).get((stage, run.texts), (0, 1))
                 failed_by[stage] += 1.0 if some else share_of_one(tried)
         elif run.passed and (found := parted_at(failing, run)) is not None:
             parted.append(found)

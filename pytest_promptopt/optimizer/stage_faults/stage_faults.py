@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
@@ -20,8 +20,8 @@ from pytest_promptopt.optimizer.stage_faults.known_runs import (
 from pytest_promptopt.optimizer.stage_faults.naming import StageFault, name_stages
 from pytest_promptopt.optimizer.stage_faults.signs import (
     Sign,
-    changed_stages,
     grade_signs,
+    only_change,
     repeating_signs,
     run_signs,
 )
@@ -39,6 +39,7 @@ class FaultState:
 
     :param log: all runs of its pipelines.
     :param signs: what tries and the judge have said of a case, by the failing run.
+    :param incumbents: the texts that others were made from, in order.
     :param asked: in how many iterations each prompt was rewritten; in `won` of them a text was accepted.
     :param swapped: the stages of failing runs that another answer was put in at; `judged` the failing runs
         that a model was shown.
@@ -48,6 +49,7 @@ class FaultState:
 
     log: RunLog = field(default_factory=RunLog)
     signs: dict[RunKey, list[Sign]] = field(default_factory=dict)
+    incumbents: list[Overlay] = field(default_factory=list)
     asked: Counter[str] = field(default_factory=Counter)
     won: Counter[str] = field(default_factory=Counter)
     swapped: set[tuple[RunKey, str]] = field(default_factory=set)
@@ -91,7 +93,7 @@ class StageFaults:
         signs = {
             case: (
                 *grade_signs(run),
-                *run_signs(run, self.state.log.of(case), mended),
+                *run_signs(run, self.state.log.of(case), mended, self._bases(case)),
                 *self.state.signs.get(key_of(run), ()),
                 *repeating_signs(run, passed),
             )
@@ -103,13 +105,31 @@ class StageFaults:
         """Of each text of one stage: how many failing cases it mends, and of how many it was tried on."""
         found: dict[tuple[str, Texts], tuple[int, int]] = {}
         for run in failing:
+            bases = [run.texts, *self._bases(run.case)]
             for other in self.state.log.of(run.case):
-                changed = changed_stages(run.texts, other.texts)
-                if len(changed) == 1:
-                    key = (changed.pop(), other.texts)
+                stage = only_change(other, bases)
+                if stage is not None:
+                    key = (stage, other.texts)
                     mended, tried = found.get(key, (0, 0))
                     found[key] = mended + other.passed, tried + 1
         return found
+
+    def follow(self, overlay: Overlay) -> None:
+        """From now on texts are made from these."""
+        if overlay not in self.state.incumbents:
+            self.state.incumbents.append(dict(overlay))
+
+    def _bases(self, case: str) -> list[Texts]:
+        """The texts that others were made from and that the case fails under."""
+        runs = self.state.log.of(case)
+        failed = {run.texts for run in runs if not run.passed}
+        names = set(runs[0].names) if runs else set()
+        made_from = [self._texts(overlay, names) for overlay in self.state.incumbents]
+        return [texts for texts in made_from if texts in failed]
+
+    def _texts(self, overlay: Overlay, names: Collection[str]) -> Texts:
+        own = {prompt.name: prompt.prose for prompt in self._group.prompts if prompt.name in names}
+        return frozenset((name, text) for name, text in overlay.items() if name in own and own[name] != text)
 
     def mending_texts(self, stage: str, failing: Iterable[KnownRun]) -> list[str]:
         """The texts of a stage that mend a failing case, those first that mend most of their cases."""

@@ -37,7 +37,7 @@ def tell_by_results(results: Sequence[CaseResult]) -> dict[str, StageAtFault]:
             failing[result.case.id] = found[0]
     passed = [run for each in runs.values() for run in each if run.passed]
     signs = {
-        case: (*grade_signs(run), *run_signs(run, runs[case], {}), *repeating_signs(run, passed))
+        case: (*grade_signs(run), *run_signs(run, runs[case]), *repeating_signs(run, passed))
         for case, run in failing.items()
     }
     named = name_stages({case: run.names for case, run in failing.items()}, signs)
