@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from pytest_promptopt.journal import Journal, read_events
 from pytest_promptopt.settings import Accept
 from tests.stage_world import Stages
 
 
-def searched(*, journal: Journal | None = None, **settings: object) -> Stages:
-    world = Stages(stages=5, fault=1, **settings)  # type: ignore[arg-type]
+def searched(*, journal: Journal | None = None, **settings: Any) -> Stages:
+    world = Stages(**{"stages": 5, "fault": 1, **settings})
     world.run(journal=journal, candidates=3, max_iterations=8, max_calls=1, accept=Accept.BEST)
     return world
 
@@ -36,6 +37,23 @@ def test_a_judge_spares_the_others_their_requests() -> None:
     assert set(world.requests_for) == {"judge", "s1.md"}
     assert world.search is not None
     assert all(fault.stage == "s1.md" for fault in world.search.last.values())
+
+
+def test_a_judge_that_is_wrong_is_outvoted_by_what_the_stage_does_not_mend() -> None:
+    world = searched(judging=True, accuracy=0.0)
+    tried = [iteration.prompts for iteration in world.search.iterations]  # type: ignore[union-attr]
+    assert len(set(tried[:4])) > 1, "the stage that it names gives way"
+    assert world.requests_for["judge"] == 1, "it is asked once about a text"
+
+
+def test_a_few_runs_tell_where_known_ones_do_not(tmp_path: Path) -> None:
+    journal = Journal.create(tmp_path, "run")
+    world = searched(stages=3, fault=0, noise=0.2, seed=5, journal=journal)
+    journal.close()
+    tried = [event.data for event in read_events(journal.path) if event.event == "stage_tried"]
+    assert tried
+    assert any(each["passes"] for each in tried), "with the answer of a passing run the case passes"
+    assert 0 < world.tries <= len(tried) * world.stages
 
 
 def test_a_stage_that_repeats_its_input_gets_one_request_at_most() -> None:

@@ -116,13 +116,12 @@ class Investigation:
         results: Sequence[CaseResult],
         runs: Mapping[str, KnownRun],
     ) -> None:
-        """Have a model read a few traces, where it may tell and there are calls for what is to follow."""
+        """Have a model read a few traces: once for a text, where there are calls for what is to follow."""
         state, settings, budget = self.faults.state, self.context.settings, self.context.call_budget
         names = next(iter(runs[r.case.id].names for r in unclear))
         open_stages = [prompt for prompt in self.faults.prompts if prompt.name in names]
-        fresh = [r for r in unclear if key_of(runs[r.case.id]) not in state.judged]
-        alike = [r for r in fresh if runs[r.case.id].names == names][:JUDGED_CASES]
-        if len(open_stages) < 2 or not alike or state.unread or not settings.writing:
+        alike = [r for r in unclear if runs[r.case.id].names == names][:JUDGED_CASES]
+        if len(open_stages) < 2 or incumbent.id in state.judged or state.unread or not settings.writing:
             return
         if not budget.affords(1 + settings.candidates + BATCH):
             return
@@ -131,7 +130,7 @@ class Investigation:
         traces = [trace for r in alike if (trace := self._trace(r)) is not None]
         request = compose_stage_request(texts, traces, passing, model=settings.optimizer_model)
         (answer,) = self.context.ask([request])
-        state.judged.update(key_of(runs[r.case.id]) for r in alike)
+        state.judged.add(incumbent.id)
         found = {} if isinstance(answer, ModelError) else read_stages(answer, texts, len(alike))
         # Whoever names none once will name none later.
         state.unread = not found

@@ -41,8 +41,8 @@ class FaultState:
     :param signs: what tries and the judge have said of a case, by the failing run.
     :param incumbents: the texts that others were made from, in order.
     :param asked: in how many iterations each prompt was rewritten; in `won` of them a text was accepted.
-    :param swapped: the stages of failing runs that another answer was put in at; `judged` the failing runs
-        that a model was shown.
+    :param swapped: the stages of failing runs that another answer was put in at.
+    :param judged: the ids of the texts whose failing runs a model was shown.
     :param unread: whether a model that was asked named no stage.
     :param tried_calls: calls of the runs that were made to find a stage at fault, known answers included.
     """
@@ -53,7 +53,7 @@ class FaultState:
     asked: Counter[str] = field(default_factory=Counter)
     won: Counter[str] = field(default_factory=Counter)
     swapped: set[tuple[RunKey, str]] = field(default_factory=set)
-    judged: set[RunKey] = field(default_factory=set)
+    judged: set[str] = field(default_factory=set)
     unread: bool = False
     tried_calls: int = 0
 
