@@ -21,6 +21,7 @@ from pytest_promptopt.optimizer.stage_faults.stage_judge import Trace, compose_s
 from pytest_promptopt.optimizer.stage_faults.telling import faults_line, tell_by_results
 from pytest_promptopt.optimizer.stage_faults.tries import Try, carry_out, retry, swap
 from pytest_promptopt.records import Answer, Call, Case, CaseResult, Outcome, Split, StageGrade, Status
+from pytest_promptopt.reports.stage_wording import fault_sentence, faults_sentence
 from pytest_promptopt.results import StageAtFault
 
 SPEC, PLAN, CODE = "prompts/spec.md", "prompts/plan.md", "prompts/code.md"
@@ -238,6 +239,12 @@ class TestWhatIsTold:
         line = "plan 3 of 5 failing cases, code (frozen) 1, unclear 1"
         shown = "(shown by 2 runs, 1 grade, 0 judged, 1 like the others)"
         assert faults_line(told) == f"{line} {shown}"
+
+    def test_a_report_says_that_the_stage_at_fault_is_frozen(self) -> None:
+        told = [StageAtFault("a", PLAN, 0.9, "grade", "its test graded it 0", frozen=True)]
+        assert faults_sentence(told).endswith("; the stage at fault is frozen")
+        assert fault_sentence(told[0]) == "prompts/plan.md (90%, frozen): its test graded it 0"
+        assert faults_sentence([StageAtFault("a")]) == ""
 
     def test_plain_results_tell_by_grades_and_samples(self) -> None:
         graded = result_of(run("s p c", grades={SPEC: 1.0, PLAN: 0.0}))

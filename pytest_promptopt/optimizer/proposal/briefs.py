@@ -34,7 +34,7 @@ from pytest_promptopt.optimizer.proposal.validation_patterns import TellableWord
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.redaction import redact_result
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
-from pytest_promptopt.optimizer.stage_faults.stage_faults import FaultState, StageFaults
+from pytest_promptopt.optimizer.stage_faults.stage_faults import FaultState, StageFaults, concerning
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import examples_in, without_examples
 from pytest_promptopt.records import CaseResult, Split
@@ -140,7 +140,7 @@ class Briefing:
             return self._group.prompts
         if self._state.flaky is None:
             self.begin(incumbent)
-        deciding = self._steady(incumbent, DECIDING[phase])
+        deciding = self._seen(incumbent, DECIDING[phase])
         prompts = self._failing(phase, incumbent)
         return self._faults.turns(prompts, incumbent.overlay, deciding, several=several)
 
@@ -217,8 +217,11 @@ class Briefing:
 
         All that requests tell of cases is made of these results, so they are redacted here.
         """
-        results = steady_results(incumbent.evidence(split), self._state.flaky or ())
-        return [redact_result(result, self._hooks.redact) for result in results]
+        return [redact_result(result, self._hooks.redact) for result in self._seen(incumbent, split)]
+
+    def _seen(self, incumbent: EvaluatedCandidate, split: Split) -> Sequence[CaseResult]:
+        """The same as they are: nothing is told of these, they only name the stages at fault."""
+        return steady_results(incumbent.evidence(split), self._state.flaky or ())
 
     def _failing(self, phase: Phase, incumbent: EvaluatedCandidate) -> Sequence[Prompt]:
         """The prompts with failing cases, all if there is none."""
@@ -317,9 +320,8 @@ class Briefing:
         return [r for r in self._steady(incumbent, split) if prompt.name in r.case.prompts]
 
     def _feedback(self, prompt: Prompt, split: Split, incumbent: EvaluatedCandidate) -> Feedback:
-        results = self._faults.concerning(
-            prompt.name, incumbent.overlay, self._results(prompt, split, incumbent)
-        )
+        named = self._faults.named(incumbent.overlay, self._seen(incumbent, split))
+        results = concerning(prompt.name, named, self._results(prompt, split, incumbent))
         custom = self._hooks.categorize
         found = describe(
             results, prompt=prompt.name, prose=without_examples(incumbent.text(prompt)), custom=custom

@@ -70,7 +70,8 @@ class Investigation:
     ) -> None:
         """Try stage by stage, the last one first, until the stage of each case is known."""
         order = list(dict.fromkeys(name for run in runs.values() for name in run.names))
-        left = CALLS_EACH * sum(len(run.names) for run in runs.values())
+        pairs = sum(len(run.names) for run in runs.values())
+        left = CALLS_EACH * pairs - self.faults.state.tried_calls
         for stage in reversed(order):
             named = self._named(incumbent, results)
             unclear = [run for case, run in runs.items() if named[case].stage is None]

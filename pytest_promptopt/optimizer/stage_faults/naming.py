@@ -42,11 +42,7 @@ class StageFault:
     def stage(self) -> str | None:
         """The stage at fault: more probable than all others together; None as long as that is unclear."""
         best = max(self.shares, key=self.shares.__getitem__)
-        return best if self.shares[best] > 0.5 + 1e-6 and not self._even else None
-
-    @property
-    def _even(self) -> bool:
-        return len(self.shares) > 1 and max(self.shares.values()) - min(self.shares.values()) < 1e-6
+        return best if self.shares[best] > 0.5 + 1e-6 else None
 
     @property
     def shown_by(self) -> Sign | None:

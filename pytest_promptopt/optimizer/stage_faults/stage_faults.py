@@ -205,18 +205,18 @@ class StageFaults:
                 shares[name] += fault.shares.get(name, 0.0) if fault else 1 / len(own)
         return shares
 
-    def concerning(
-        self, prompt: str, overlay: Overlay, results: Sequence[CaseResult]
-    ) -> Sequence[CaseResult]:
-        """`results` without the failing cases of which another stage is more probably at fault.
 
-        All of them where none would be left.
-        """
-        named = self.named(overlay, results)
-        kept = [
-            result
-            for result in results
-            if (fault := named.get(result.case.id)) is None
-            or fault.shares.get(prompt, 0.0) >= 1 / len(fault.shares) - 1e-6
-        ]
-        return kept if any(result.failing for result in kept) else results
+def concerning(
+    prompt: str, named: Mapping[str, StageFault], results: Sequence[CaseResult]
+) -> Sequence[CaseResult]:
+    """`results` without the failing cases of which another stage is more probably at fault.
+
+    All of them where none would be left.
+    """
+    kept = [
+        result
+        for result in results
+        if (fault := named.get(result.case.id)) is None
+        or fault.shares.get(prompt, 0.0) >= 1 / len(fault.shares) - 1e-6
+    ]
+    return kept if any(result.failing for result in kept) else results
