@@ -63,4 +63,4 @@ class SearchState:
         """The `rates` of the iterations that rewrote the prompt that is next: each stage has a plateau."""
         made = self.iterations[len(self.iterations) - len(self.rates) :]
         told = zip(self.rates, made, strict=True)
-        return [rate for rate, each in told if not self.stage or self.stage in each.prompts]
+        return [rate for rate, each in told if self.stage in ("", *each.prompts) or not each.prompts]

@@ -188,10 +188,10 @@ class Briefing:
                 if name in candidate.prompts and candidate.verdict != MERGED
             )
             memory.remember(number, [each for each in about if each])
-        rewrites = [each for each in candidates if each.kind in (Kind.REWRITE, Kind.MERGE)]
+        made = [each for each in candidates if each.kind is not Kind.CUT]
         self._faults.learn(
-            (name for each in rewrites for name in each.prompts),
-            (name for each in rewrites if each.verdict == ACCEPTED for name in each.prompts),
+            (name for each in made for name in each.prompts),
+            (name for each in made if each.verdict == ACCEPTED for name in each.prompts),
         )
         for candidate in candidates:
             for name in candidate.prompts:

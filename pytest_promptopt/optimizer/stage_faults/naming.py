@@ -22,8 +22,9 @@ READ = 2 / 3
 #: A new text of the stage at fault mends every second case that it is tried on; another stage's one in ten.
 MENDS, BY_LUCK = 0.5, 1 - SURE
 
-#: Steps of the estimate; it is settled long before.
+#: Steps of the estimate at most, and the change of a share below which it is settled.
 STEPS = 50
+SETTLED = 1e-6
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,17 @@ def name_stages(
 def _posteriors(fits: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
     """Each case goes by its own signs, and by what the other cases are put down to."""
     names = list(next(iter(fits.values())))
-    even = dict.fromkeys(names, 1 / len(names))
-    shares = dict.fromkeys(fits, even)
+    odds = {case: {name: math.exp(value) for name, value in fit.items()} for case, fit in fits.items()}
+    shares = {case: dict.fromkeys(fit, 1 / len(names)) for case, fit in fits.items()}
     for _ in range(STEPS):
         total = {name: 1 / len(names) + math.fsum(own[name] for own in shares.values()) for name in names}
+        before = shares
         shares = {
-            case: _normal({name: (total[name] - shares[case][name]) * math.exp(fit[name]) for name in fit})
-            for case, fit in fits.items()
+            case: _normal({name: (total[name] - before[case][name]) * own[name] for name in own})
+            for case, own in odds.items()
         }
+        if all(abs(shares[case][name] - before[case][name]) < SETTLED for case in odds for name in names):
+            break
     return shares
 
 

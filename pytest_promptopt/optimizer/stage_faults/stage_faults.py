@@ -40,7 +40,7 @@ class FaultState:
     :param log: all runs of its pipelines.
     :param signs: what tries and the judge have said of a case, by the failing run.
     :param incumbents: the texts that others were made from, in order.
-    :param asked: in how many iterations each prompt was rewritten; in `won` of them a text was accepted.
+    :param asked: in how many iterations texts of each prompt were tried; in `won` of them one was accepted.
     :param swapped: the stages of failing runs that another answer was put in at.
     :param judged: the ids of the texts whose failing runs a model was shown.
     :param unread: whether a model that was asked named no stage.

@@ -167,7 +167,7 @@ class RefineSearch(BaseSearch):
         """
         while True:
             self._give_way()
-            self._planner.turn_to(self._briefing.next_prompts(phase, self.best)[0].name)
+            self._turn_to_stage(phase)
             self._search_budget.reserve_for_judging()
             unpaid = self._planner.unpaid(phase)
             stop = self.halted(phase, self.best) or unpaid
@@ -216,10 +216,15 @@ class RefineSearch(BaseSearch):
         self._planner.iterated(failing, iteration.phase, calls, least, stages)
         return None
 
+    def _turn_to_stage(self, phase: Phase) -> None:
+        """The next iteration is about the stage where it promises most."""
+        self._planner.turn_to(self._briefing.next_prompts(phase, self.best)[0].name)
+
     def _look_into_stages(self, phase: Phase) -> None:
         """Find the stage at fault of each failing case; journaled with what shows it."""
         results = self.best.evidence(DECIDING[phase])
         self._investigation.look_into(self.best, results)
+        self._turn_to_stage(phase)
         told = self._faults.told(self.best.overlay, results)
         self.state.at_fault = faults_line(told)
         if told:
