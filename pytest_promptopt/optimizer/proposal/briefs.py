@@ -113,7 +113,7 @@ class Briefing:
         Few failing cases are not worth many candidates, except to escape from a plateau.
 
         :param most: candidates to ask for at most; None for as many as the settings allow.
-        :param hurried: each stage that may be at fault is rewritten now, where that is unclear.
+        :param hurried: all stages that are at fault of enough cases are rewritten now.
         """
         if self._state.flaky is None:
             self.begin(incumbent)
@@ -134,7 +134,7 @@ class Briefing:
     ) -> Sequence[Prompt]:
         """The prompts that are to be rewritten next.
 
-        :param several: where no stage is at fault of most failing cases, each that may be.
+        :param several: all stages that are at fault of enough cases to learn from, see `StageFaults.turns`.
         """
         if len(self._group.prompts) == 1:
             return self._group.prompts

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
+from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.stage_faults.known_runs import (
     KnownRun,
@@ -177,7 +178,8 @@ class StageFaults:
         (the rule of succession). Among equals the last one: the answers before it are known and cost nothing.
 
         :param prompts: those that may be rewritten, in the order of the pipeline.
-        :param several: all that are as probably at fault as any, where no stage is at fault of most.
+        :param several: besides it all that are at fault of enough cases to learn from, or of as many as they
+            would be if nothing was known.
         """
         shares = self.shares(prompts, overlay, results)
         worth = {
@@ -185,10 +187,10 @@ class StageFaults:
             for name, share in shares.items()
         }
         best = max(reversed(prompts), key=lambda prompt: round(worth[prompt.name], 9))
-        total = math.fsum(shares.values())
-        if not several or max(shares.values()) > total / 2 + 1e-6:
+        if not several:
             return [best]
-        return [prompt for prompt in prompts if shares[prompt.name] >= total / len(prompts) - 1e-6]
+        least = min(ENOUGH_CASES, math.fsum(shares.values()) / len(prompts)) - 1e-6
+        return [prompt for prompt in prompts if prompt is best or shares[prompt.name] >= least]
 
     def shares(
         self, prompts: Sequence[Prompt], overlay: Overlay, results: Sequence[CaseResult]
