@@ -42,8 +42,8 @@ besides, the ``requests`` sent for these, repeated ones too, their ``input_token
   ``category``, ``expected``, ``actual``, ``message`` of its first failed sample (``expected`` is null also
   when the test states a constraint: see ``message``); ``error`` of its first sample whose model call failed;
   ``stage_at_fault``, null but for a failing case of a pipeline: ``stage`` (the path of its prompt, empty
-  where that is unclear), its ``share`` (how probably it is at fault), ``by`` (``grade``, ``swap``: a passing
-  sample parts from it there, ``repeats``, ``others``), ``why``;
+  where that is unclear), its ``share`` (how probably it is at fault), ``by`` (``ended``, ``grade``, ``swap``:
+  a passing sample parts from it there, ``repeats``, ``others``), ``why``;
   ``verdicts`` of judges on its first sample that has an answer: ``criterion``, ``score``, ``issues``,
   ``strengths``, ``suggestions`` (``text``, ``category``, ``impact``), ``reasons``, ``threshold``, ``model``;
   ``stages`` of a pipeline on its first failed sample, else empty: ``prompt``, its number of ``calls``, of the

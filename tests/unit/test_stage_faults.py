@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -254,8 +255,13 @@ class TestWhatIsTold:
         assert tell_by_results([sampled])["a"].by == "swap"
         assert tell_by_results([result_of(run("s p c"))])["a"].stage == ""
 
-    def test_a_case_of_one_stage_is_no_pipeline(self) -> None:
-        assert tell_by_results([result_of(run("s"))]) == {}
+    def test_a_check_of_the_first_answer_that_ends_the_case_names_its_stage(self) -> None:
+        fault = tell_by_results([result_of(run("s"))])["a"]
+        assert (fault.stage, fault.share, fault.by) == (SPEC, 1.0, "ended")
+
+    def test_a_case_of_one_prompt_is_no_pipeline(self) -> None:
+        result = result_of(run("s"))
+        assert tell_by_results([replace(result, case=replace(result.case, prompts=(SPEC,)))]) == {}
 
 
 def result_of(*runs: KnownRun) -> CaseResult:

@@ -146,7 +146,7 @@ class Investigation:
         """What may be told of a case."""
         told = redact_result(result, self.context.hooks.redact)
         outcome = told.failing or next(iter(told.counted), None)
-        run = next(iter(known_runs([outcome])), None) if outcome is not None else None
+        run = next(iter(known_runs(result.case, [outcome])), None) if outcome is not None else None
         if run is None or outcome is None:
             return None
         reasons = {grade.prompt: grade.why for grade in outcome.grades}

@@ -62,16 +62,16 @@ class KnownRun:
         return {stage.prompt: stage for stage in self.stages}
 
 
-def known_runs(outcomes: Iterable[Outcome], texts: Texts = frozenset()) -> list[KnownRun]:
-    """Those of `outcomes` that are evidence and have several stages."""
+def known_runs(case: Case, outcomes: Iterable[Outcome], texts: Texts = frozenset()) -> list[KnownRun]:
+    """Those of `outcomes` that are evidence of stages; none of a case that has one prompt."""
+    if len(case.prompts) < 2:
+        return []
     return [run for outcome in outcomes if (run := _known_run(outcome, texts)) is not None]
 
 
 def _known_run(outcome: Outcome, texts: Texts) -> KnownRun | None:
-    if outcome.status not in (Status.PASSED, Status.FAILED):
-        return None
     names = list(dict.fromkeys(call.prompt for call in outcome.calls))
-    if len(names) < 2:
+    if outcome.status not in (Status.PASSED, Status.FAILED) or not names:
         return None
     stages = []
     for name in names:
@@ -102,7 +102,9 @@ class RunLog:
         """Keep what trials have shown, but for those with an answer in the place of the model's."""
         for trial, results in zip(trials, measured, strict=True):
             for result in results if not trial.answers else ():
-                for run in known_runs(result.outcomes, texts_of(result.case, trial.overlay, prompts)):
+                for run in known_runs(
+                    result.case, result.outcomes, texts_of(result.case, trial.overlay, prompts)
+                ):
                     self.by_case.setdefault(run.case, {})[run.texts, run.sample] = run
 
     def of(self, case: str) -> list[KnownRun]:

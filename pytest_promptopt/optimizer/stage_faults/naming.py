@@ -49,7 +49,7 @@ class StageFault:
     def shown_by(self) -> Sign | None:
         """The sign that says most for the stage at fault; None where other cases of the test say it."""
         known = [sign for sign in self.signs if sign.speaks_for == (sign.stage == self.stage)]
-        order = [Kind.SWAP, Kind.TEXT, Kind.GRADE, Kind.JUDGE, Kind.REPEATS]
+        order = [Kind.ENDED, Kind.SWAP, Kind.TEXT, Kind.GRADE, Kind.JUDGE, Kind.REPEATS]
         return min(known, key=lambda sign: (not sign.speaks_for, order.index(sign.kind)), default=None)
 
 

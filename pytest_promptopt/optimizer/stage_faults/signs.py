@@ -18,6 +18,8 @@ class Kind(StrEnum):
     """Where a sign comes from."""
 
     GRADE = "grade"
+    #: It ended before another stage was called.
+    ENDED = "ended"
     #: The case was run under other texts of one stage.
     TEXT = "text"
     #: It was run with another answer of one stage.
@@ -45,6 +47,13 @@ class Sign:
     why: str
     tried: int = 1
     weight: float = 1.0
+
+
+def ending_signs(run: KnownRun) -> list[Sign]:
+    """The only stage that was called, where a check of its answer ended the case."""
+    if len(run.names) > 1:
+        return []
+    return [Sign(Kind.ENDED, run.names[0], True, "the case ends before it calls another stage")]
 
 
 def grade_signs(run: KnownRun) -> list[Sign]:

@@ -21,6 +21,7 @@ from pytest_promptopt.optimizer.stage_faults.known_runs import (
 from pytest_promptopt.optimizer.stage_faults.naming import StageFault, name_stages
 from pytest_promptopt.optimizer.stage_faults.signs import (
     Sign,
+    ending_signs,
     grade_signs,
     only_change,
     repeating_signs,
@@ -80,7 +81,7 @@ class StageFaults:
         for result in results:
             if result.failing is not None:
                 texts = texts_of(result.case, overlay, self._group.prompts)
-                runs = known_runs([result.failing], texts)
+                runs = known_runs(result.case, [result.failing], texts)
                 found.update({run.case: run for run in runs})
         return found
 
@@ -93,6 +94,7 @@ class StageFaults:
         mended, passed = self._mended(failing.values()), self.state.log.passed
         signs = {
             case: (
+                *ending_signs(run),
                 *grade_signs(run),
                 *run_signs(run, self.state.log.of(case), mended, self._bases(case)),
                 *self.state.signs.get(key_of(run), ()),

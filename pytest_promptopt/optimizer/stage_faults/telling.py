@@ -7,7 +7,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from pytest_promptopt.optimizer.stage_faults.known_runs import KnownRun, known_runs, stage_names
 from pytest_promptopt.optimizer.stage_faults.naming import StageFault, name_stages
-from pytest_promptopt.optimizer.stage_faults.signs import grade_signs, repeating_signs, run_signs
+from pytest_promptopt.optimizer.stage_faults.signs import (
+    ending_signs,
+    grade_signs,
+    repeating_signs,
+    run_signs,
+)
 from pytest_promptopt.records import CaseResult
 from pytest_promptopt.results import StageAtFault
 from pytest_promptopt.text import plural
@@ -16,7 +21,7 @@ from pytest_promptopt.text import plural
 OTHERS = "others"
 
 #: What a line counts together.
-_COUNTED = {"text": "run", "swap": "run", "repeats": "run"}
+_COUNTED = {"text": "run", "swap": "run", "repeats": "run", "ended": "run"}
 
 
 def tell_faults(named: Mapping[str, StageFault], searched: Collection[str]) -> tuple[StageAtFault, ...]:
@@ -32,12 +37,17 @@ def tell_by_results(results: Sequence[CaseResult]) -> dict[str, StageAtFault]:
     failing: dict[str, KnownRun] = {}
     runs: dict[str, list[KnownRun]] = {}
     for result in results:
-        runs[result.case.id] = known_runs(result.outcomes)
-        if result.failing is not None and (found := known_runs([result.failing])):
+        runs[result.case.id] = known_runs(result.case, result.outcomes)
+        if result.failing is not None and (found := known_runs(result.case, [result.failing])):
             failing[result.case.id] = found[0]
     passed = [run for each in runs.values() for run in each if run.passed]
     signs = {
-        case: (*grade_signs(run), *run_signs(run, runs[case]), *repeating_signs(run, passed))
+        case: (
+            *ending_signs(run),
+            *grade_signs(run),
+            *run_signs(run, runs[case]),
+            *repeating_signs(run, passed),
+        )
         for case, run in failing.items()
     }
     named = name_stages({case: run.names for case, run in failing.items()}, signs)

@@ -46,7 +46,7 @@ class Try:
 
     def sign(self, result: CaseResult) -> Sign | None:
         """What it shows by itself; None where the answer was not put in, or a text is counted with others."""
-        run = next(iter(known_runs(result.outcomes)), None)
+        run = next(iter(known_runs(result.case, result.outcomes)), None)
         if run is None or not self.answers:
             return None
         stage = run.by_name.get(self.stage)
