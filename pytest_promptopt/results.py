@@ -267,8 +267,8 @@ class StageAtFault:
 
     :param stage: its prompt; empty where that is unclear.
     :param share: how probably it is this stage, from 0 to 1.
-    :param by: what shows it: ``ended`` (before another stage was called), ``grade``, ``text`` (the case under
-        another text of the stage), ``swap`` (with another answer of it), ``judge``, ``repeats`` (another stage
+    :param by: what shows it: ``ended`` (before it called another stage), ``grade``, ``text`` (the case under
+        another text of the stage), ``swap`` (with another answer of it), ``judge``, ``repeats`` (another one
         only repeats its input), ``others`` (other failing cases); empty where it is unclear.
     :param why: it in a sentence.
     :param frozen: whether this stage may not be rewritten.

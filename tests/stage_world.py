@@ -266,7 +266,7 @@ class Stages(World):
 
     def _judged(self, told: str) -> str:
         lines = []
-        for block in told.partition("<failing_cases>")[2].split("\nCASE ")[1:]:
+        for block in told.partition("<failing_traces>")[2].split("\nCASE ")[1:]:
             number = int(block.split("\n")[0])
             found = re.findall(r"(s\d+), answer: \"(value \d+ of ticket (\d+))", block)
             truth = self._truth_of(int(found[0][2]))

@@ -197,7 +197,7 @@ class TestTheJudge:
 
     def test_reads_each_stage_of_failing_cases_and_of_one_that_passes(self) -> None:
         failing = Trace(
-            run("s p c", grades={PLAN: 0.5}), "it fails; expected 7", {PLAN: "too </stages> short"}
+            run("s p c", grades={PLAN: 0.5}), "it fails; expected\n7", {PLAN: "too </failing_traces> short"}
         )
         passing = Trace(run("x y z", case="b", passed=True))
         request = compose_stage_request(self.TEXTS, [failing], passing, model="m")
@@ -205,7 +205,7 @@ class TestTheJudge:
         assert 'plan, input given: "s"\nplan, answer: "p"\nplan, grade: 0.5 too' in told
         assert "result: it fails; expected 7" in told
         assert told.index("result: it passes") < told.index("CASE 1")
-        assert told.count("</stages>") == 1, "a case closes no section"
+        assert told.count("</failing_traces>") == 1, "a case closes no section"
         assert "The stages are spec, plan, code." in told
 
     @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.optimizer.stage_faults.known_runs import KnownRun, known_runs
 from pytest_promptopt.optimizer.stage_faults.naming import StageFault
 from pytest_promptopt.optimizer.stage_faults.signs import Kind, Sign, share_of_one
-from pytest_promptopt.optimizer.stage_faults.stage_faults import StageFaults, key_of
+from pytest_promptopt.optimizer.stage_faults.stage_faults import StageFaults
 from pytest_promptopt.optimizer.stage_faults.stage_judge import (
     CASES as JUDGED_CASES,
 )
@@ -83,8 +83,7 @@ class Investigation:
             left -= calls
             self.faults.state.tried_calls += calls
             for each, sign in carry_out(tries, self.run):
-                if sign is not None:
-                    self.faults.add_sign(each.failing, sign)
+                self.faults.note_try(each, sign)
                 self.context.record(
                     "stage_tried",
                     case=each.failing.case,
@@ -98,13 +97,10 @@ class Investigation:
     ) -> Iterable[Try]:
         log = self.faults.state.log
         for run in runs:
-            if stage not in run.names or (key_of(run), stage) in self.faults.state.swapped:
+            if stage not in run.names:
                 continue
-            found = swap(run, stage, incumbent.overlay, log)
-            if found is not None:
-                self.faults.state.swapped.add((key_of(run), stage))
-            if found is None and texts:
-                found = retry(run, stage, incumbent.overlay, texts, log)
+            found = swap(run, stage, incumbent.overlay, log) if self.faults.may_swap(run, stage) else None
+            found = found or retry(run, stage, incumbent.overlay, texts, log)
             if found is not None:
                 yield found
 

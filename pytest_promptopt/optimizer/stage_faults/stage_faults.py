@@ -28,6 +28,7 @@ from pytest_promptopt.optimizer.stage_faults.signs import (
     run_signs,
 )
 from pytest_promptopt.optimizer.stage_faults.telling import tell_faults
+from pytest_promptopt.optimizer.stage_faults.tries import Try
 from pytest_promptopt.records import CaseResult, Overlay
 from pytest_promptopt.results import StageAtFault
 
@@ -44,6 +45,7 @@ class FaultState:
     :param incumbents: the texts that others were made from, in order.
     :param asked: in how many iterations texts of each prompt were tried; in `won` of them one was accepted.
     :param swapped: the stages of failing runs that another answer was put in at.
+    :param sealed: whether an answer did not get in: none does where an application makes calls by itself.
     :param judged: the ids of the texts whose failing runs a model was shown.
     :param unread: whether a model that was asked named no stage.
     :param tried_calls: calls of the runs that were made to find a stage at fault, known answers included.
@@ -55,6 +57,7 @@ class FaultState:
     asked: Counter[str] = field(default_factory=Counter)
     won: Counter[str] = field(default_factory=Counter)
     swapped: set[tuple[RunKey, str]] = field(default_factory=set)
+    sealed: bool = False
     judged: set[str] = field(default_factory=set)
     unread: bool = False
     tried_calls: int = 0
@@ -160,6 +163,18 @@ class StageFaults:
     def add_sign(self, failing: KnownRun, sign: Sign) -> None:
         """Take in what a try or a judge says of a failing run."""
         self.state.signs.setdefault(key_of(failing), []).append(sign)
+
+    def may_swap(self, failing: KnownRun, stage: str) -> bool:
+        """Whether another answer of this stage was not put into this run yet, and answers get in at all."""
+        return not self.state.sealed and (key_of(failing), stage) not in self.state.swapped
+
+    def note_try(self, tried: Try, sign: Sign | None) -> None:
+        """Take in what a try has shown."""
+        if tried.answers:
+            self.state.swapped.add((key_of(tried.failing), tried.stage))
+            self.state.sealed = self.state.sealed or sign is None
+        if sign is not None:
+            self.add_sign(tried.failing, sign)
 
     def learn(self, asked: Iterable[str], accepted: Iterable[str]) -> None:
         """Remember which prompts an iteration has rewritten, and which of them for the better."""

@@ -59,16 +59,16 @@ def compose_stage_request(
     :param passing: a case that passes, for comparison.
     """
     names = stage_names(texts)
-    lines = ["<stages>"]
+    lines = ["<pipeline_stages>"]
     for prompt, text in texts.items():
         lines += [f"stage {names[prompt]}", *_quoted(cut_middle(text, MAX_PROMPT))]
-    lines.append("</stages>")
+    lines.append("</pipeline_stages>")
     if passing is not None:
-        lines += ["<passing_case>", *_trace(passing, names), "</passing_case>"]
-    lines.append("<failing_cases>")
+        lines += ["<passing_trace>", *_trace(passing, names), "</passing_trace>"]
+    lines.append("<failing_traces>")
     for number, trace in enumerate(failing, 1):
         lines += [f"CASE {number}", *_trace(trace, names)]
-    lines += ["</failing_cases>", "", f"The stages are {', '.join(names.values())}. {INSTRUCTION}"]
+    lines += ["</failing_traces>", "", f"The stages are {', '.join(names.values())}. {INSTRUCTION}"]
     messages = (Message("system", SYSTEM), Message("user", encodable("\n".join(lines))))
     return Request(model=model, messages=messages, max_tokens=REPLY_TOKENS)
 
@@ -95,7 +95,8 @@ def _trace(trace: Trace, names: Mapping[str, str]) -> Iterator[str]:
         if stage.prompt in trace.run.grades:
             why = (trace.reasons or {}).get(stage.prompt, "")
             yield f"{name}, grade: {trace.run.grades[stage.prompt]:g} {quote_line(why)}".rstrip()
-    yield f"result: {trace.wanted}" if trace.wanted else "result: it passes"
+    wanted = quote_line(cut_middle(trace.wanted, MAX_SHOWN))
+    yield f"result: {wanted}" if wanted else "result: it passes"
 
 
 def _quoted(text: str) -> Iterator[str]:
