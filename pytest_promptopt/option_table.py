@@ -161,8 +161,8 @@ OPTIONS = (
         "strategy",
         "string",
         "NAME",
-        "How to search: refine, evolve, hybrid, gepa, dspy-miprov2, or a plugin's; several, separated by "
-        "commas, are compared by --optimize-dry-run (default: refine)",
+        "How to search: refine, evolve, hybrid, gepa, dspy-gepa, dspy-miprov2, or a plugin's; several, "
+        "separated by commas, are compared by --optimize-dry-run (default: refine)",
         strategy_names,
     ),
     Option(
@@ -393,7 +393,8 @@ OPTIONS = (
         None,
         "float",
         "POINTS",
-        "End a search when its next iteration is expected to win less than this for 100 calls (default: 1)",
+        "Without a ceiling on calls: end a search when its next iteration is expected to win less than this "
+        "for 100 calls (default: 1)",
         least_points,
     ),
     Option(

@@ -67,6 +67,9 @@ class FakePrompt:
     takes_no_examples: str = ""
     writing_rules: tuple[str, ...] = ()
 
+    def with_lost_turns(self, prose: str) -> str:
+        return prose
+
     def objections(self, prose: str) -> tuple[str, ...]:
         lost = sorted(name for name in self.variables if f"{{{{ {name} }}}}" not in prose)
         return tuple(f"It lost the variable {{{{ {name} }}}}." for name in lost)

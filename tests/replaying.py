@@ -29,6 +29,9 @@ class Replaying:
         self.waiting: dict[bytes, Send | AsyncSend] = {}
         self.sent: list[Sent] = []
 
+    def has_case(self) -> bool:
+        return True
+
     def sees(self, method: str, url: str) -> bool:
         return method == "POST"
 

@@ -157,6 +157,8 @@ def _is_there_otherwise(subject: FailureContext, looked_for: str) -> Symptom | N
 def _unreadable(subject: FailureContext) -> Finding | None:
     """An exception that reading the answer raised, since it is not in the form that the test reads."""
     message = subject.failure.message
+    if subject.kind.endswith("AdapterParseError"):
+        return Finding(FORMAT, (Symptom(SymptomKind.NO_FIELDS),))
     if _NUMBER_ERROR.search(message):
         return Finding(FORMAT, (Symptom(SymptomKind.NO_BARE_NUMBER),))
     if "JSON" in subject.kind + message or re.search(r"^Expecting .*char \d+", message):

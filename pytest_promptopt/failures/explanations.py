@@ -11,7 +11,7 @@ from pytest_promptopt.failures import categories
 from pytest_promptopt.failures.failure_context import FailureContext, first_line
 from pytest_promptopt.failures.failure_groups import MAX_NAMED, MAX_SAMPLED, FailureGroup, Member
 from pytest_promptopt.failures.label_vocabulary import fold_label, split_words
-from pytest_promptopt.failures.symptoms import JSON_FAULTS, LOOKALIKES, SymptomKind
+from pytest_promptopt.failures.symptoms import JSON_FAULTS, LOOKALIKES, Symptom, SymptomKind
 from pytest_promptopt.records import StopReason
 from pytest_promptopt.text import join_words, plural, quote, value_text
 
@@ -91,6 +91,8 @@ def _shape(member: Member) -> str:
     if subject.operator == "==":
         return f"the bare value, as in {quote(subject.expected)}, and nothing else"
     check = subject.failure.constraint or first_line(subject.failure.message)
+    if member.finding.symptoms == (Symptom(SymptomKind.NO_FIELDS),):
+        return "every output field, laid out as DSPy's own part of the request says"
     if not subject.asserted and any(symptom.kind in JSON_FAULTS for symptom in member.finding.symptoms):
         return "one bare JSON value from the first character to the last"
     return f"nothing but what the test reads ({quote(check)})"

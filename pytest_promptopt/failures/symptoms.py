@@ -57,6 +57,7 @@ class SymptomKind(Enum):
     JSON_ENDS_EARLY = "JSON that ends early", "valid json", "complete", "json"
     BROKEN_JSON = "broken JSON", *_VALID_JSON
     NO_BARE_NUMBER = "not a bare number", "number", "digits", "integer", "numeric"
+    NO_FIELDS = "no fields that DSPy can read"
     FORM_CHECK = "a form that fails the check {values[0]}()"
     MARKUP = "{quotes[0]} in the answer"
     TEXT_IN_OTHER_CASE = "{quotes[0]} in other case or spacing"

@@ -35,6 +35,9 @@ class Sent:
 class Handler(Protocol):
     """Answers requests of the code under test."""
 
+    def has_case(self) -> bool:
+        """Whether a case is going on, which the requests of this moment are made for."""
+
     def sees(self, method: str, url: str) -> bool:
         """Whether a request may be one that is handled; if not, its body is not even read."""
 
@@ -59,6 +62,11 @@ def handler_of(method: str, url: str) -> Handler | None:
     if not _handlers or is_ours() or not _handlers[-1].sees(method, url):
         return None
     return _handlers[-1]
+
+
+def case_is_going_on() -> bool:
+    """Whether what happens just now is a part of a case whose requests are handled."""
+    return bool(_handlers) and not is_ours() and _handlers[-1].has_case()
 
 
 def open_gate(handler: Handler) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from pytest_promptopt.errors import ErrorKind, ModelError, PromptoptError, RenderError
 from pytest_promptopt.interception.application_model import ApplicationModel, Sender
 from pytest_promptopt.interception.bodies import TextSlot, text_slots, with_texts
+from pytest_promptopt.interception.dspy_fields import input_fields
 from pytest_promptopt.interception.gate import AsyncSend, Send, Sent
 from pytest_promptopt.interception.prompt_in_request import PromptsFound, find_prompts, with_candidates
 from pytest_promptopt.interception.recognition import Api, ModelCall
@@ -97,6 +98,9 @@ class Interceptor:
 
     def _running(self) -> Run[Any] | None:
         return own_run() or self._of_engine()
+
+    def has_case(self) -> bool:
+        return self._running() is not None
 
     def sees(self, method: str, url: str) -> bool:
         return self._wanted.sees(method, url) and self._running() is not None
@@ -190,7 +194,9 @@ class Interceptor:
         )
         if not found.matches:
             return [(call.model, others)]
-        return [(match.prompt.name, {**others, **match.variables}) for match in found.matches]
+        fields = input_fields(slots) if any(match.prompt.is_dspy for match in found.matches) else {}
+        inputs = fields or others
+        return [(match.prompt.name, {**inputs, **match.variables}) for match in found.matches]
 
     def _with_candidates(
         self, run: Run[Any], found: PromptsFound, body: Any, slots: Sequence[TextSlot]

@@ -14,13 +14,25 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-from pytest_promptopt.interception import aiohttp_transport, httpcore_transport, urllib3_transport
+from pytest_promptopt.interception import (
+    aiohttp_transport,
+    dspy_cache,
+    httpcore_transport,
+    lm15_transport,
+    urllib3_transport,
+)
+
+#: The package, and the copy that DSPy brings.
+_LM15 = ("lm15", "dspy._vendor.lm15")
 
 _PATCHES: Mapping[str, Callable[[Any], None]] = {
     "httpcore": httpcore_transport.patch,
     "httpcore2": httpcore_transport.patch,
     "urllib3.connectionpool": urllib3_transport.patch,
     "aiohttp.connector": aiohttp_transport.patch,
+    "dspy.clients.cache": dspy_cache.patch,
+    **{f"{lm15}.transports._sync": lm15_transport.patch_sync for lm15 in _LM15},
+    **{f"{lm15}.transports._async": lm15_transport.patch_async for lm15 in _LM15},
 }
 
 #: Modules whose classes ask the gate by now.

@@ -119,6 +119,9 @@ class Prompt(Protocol):
     def writing_rules(self) -> tuple[str, ...]:
         """What who writes a candidate must know of its place, a sentence each."""
 
+    def with_lost_turns(self, prose: str) -> str:
+        """`prose` with the role lines of this prompt, where whoever wrote it left them out."""
+
     def objections(self, prose: str) -> tuple[str, ...]:
         """Why `prose` cannot replace this prompt's text, in sentences; empty when it can."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import chain, groupby
 
@@ -18,6 +18,8 @@ from pytest_promptopt.prompts.kept_regions import line_outside, mark_places
 from pytest_promptopt.prompts.templates import (
     EXAMPLES_BEGIN,
     EXAMPLES_END,
+    EXAMPLES_MARKS,
+    INPUTS_BEGIN,
     Turn,
     is_role_line,
     plain_parts,
@@ -25,7 +27,7 @@ from pytest_promptopt.prompts.templates import (
 )
 from pytest_promptopt.text import fold_case_and_space, invisible_places, json_text
 
-_MARKS = (EXAMPLES_BEGIN, EXAMPLES_END)
+_BEGINNINGS = (EXAMPLES_BEGIN, INPUTS_BEGIN)
 
 #: The first line of a block, and how it calls what is to be answered.
 _HEADING, _ANSWER = "Examples:", "answer"
@@ -37,9 +39,14 @@ _CODE = re.compile(r"\{[{%#]")
 
 
 class Form(StrEnum):
-    """How examples stand in a prompt: as turns of the chat, or as a block of text within one of them."""
+    """How examples stand in a prompt: as turns of the chat, or as a block of text within one of them.
+
+    :cvar TURNS: what the user says is the whole last turn, filled in.
+    :cvar INPUTS: of the last turn it is the lines with variables alone; what is around them is said once.
+    """
 
     TURNS = "turns"
+    INPUTS = "inputs"
     BLOCK = "block"
 
 
@@ -54,22 +61,22 @@ class Example:
 def with_examples(prose: str, examples: Sequence[Example], form: Form = Form.TURNS) -> str:
     """`prose` with these examples in place of those that it has; without a region when there are none.
 
-    As turns, each example is the last user turn of the body with the example's inputs, and an assistant turn
-    with its answer; they stand before that last turn. A body that does not end with a user turn of plain
-    variables gets a block: there the inputs stand by name, before the first line that holds template code,
-    else at the end of the first turn.
+    As turns, each example is the last user turn of the body, or its lines with variables, with the example's
+    inputs, and an assistant turn with its answer; they stand before that last turn. A body that does not end
+    with a user turn of plain variables gets a block: there the inputs stand by name, before the first line
+    that holds template code, else at the end of the first turn.
 
     :param form: `Form.BLOCK` for a text that is sent as one string.
     """
     body = without_examples(prose)
     if not examples:
         return body
-    last = _last_turn(body) if form is Form.TURNS else None
+    last = _last_turn(body, form)
     if last is None or not all(map(last.shows, examples)):
-        return _placed(body, _block_place(body), _block(examples))
+        return _placed(body, _block_place(body), _block(examples), Form.BLOCK)
     pairs = [(_escaped(last.filled(example.inputs)), _escaped(example.answer)) for example in examples]
     turns = [f"user:\n{asked}\nassistant:\n{answer}" for asked, answer in pairs]
-    return _placed(body, last.place, "\n".join([*turns, *last.opening]))
+    return _placed(body, last.place, "\n".join([*turns, *last.opening]), form)
 
 
 def without_examples(prose: str) -> str:
@@ -92,14 +99,14 @@ def with_examples_of(candidate: str, parent: str) -> str:
     The examples are written anew for the new body; where they cannot be read back, they stay as they are.
     """
     lines = without_examples(candidate).split("\n")
-    body = "\n".join(line for line in lines if line.strip() not in _MARKS)
+    body = "\n".join(line for line in lines if line.strip() not in EXAMPLES_MARKS)
     region = _region(parent)
     if region is None:
         return body
     if None not in region.examples:
         return with_examples(body, examples_in(parent), region.form)
-    last = _last_turn(body) if region.form is Form.TURNS else None
-    return _placed(body, _block_place(body) if last is None else last.place, region.text)
+    last = _last_turn(body, region.form)
+    return _placed(body, _block_place(body) if last is None else last.place, region.text, region.form)
 
 
 def cases_among_examples(prose: str, cases: Iterable[tuple[str, Mapping[str, str]]]) -> frozenset[str]:
@@ -151,12 +158,12 @@ def fault_of_examples(prose: str, *, current: str = "") -> str | None:
     region, own = _region(prose), _region(current)
     if region is None or (own is not None and region.text == own.text):
         return None
-    if sum(line.strip() in _MARKS for line in prose.split("\n")) > len(_MARKS):
+    if sum(line.strip() in EXAMPLES_MARKS for line in prose.split("\n")) > 2:
         return "It has more than one region of examples."
     if any(_text(turn.source) is None for turn in region.turns):
         return "Its examples hold template code."
     roles = [turn.role for turn in region.turns]
-    if region.form is Form.TURNS and roles != ["user", "assistant"] * (len(roles) // 2):
+    if region.form is not Form.BLOCK and roles != ["user", "assistant"] * (len(roles) // 2):
         return "Its examples are not turns of user and assistant."
     return None
 
@@ -196,8 +203,19 @@ class _LastTurn:
         return inputs if self.filled(inputs) == text else None
 
 
-def _last_turn(body: str) -> _LastTurn | None:
-    """None when the body cannot be shown as turns: it ends otherwise, or holds more than plain variables."""
+def _last_turn(body: str, form: Form) -> _LastTurn | None:
+    """None for a block, or when the body cannot be shown as turns.
+
+    Such a body ends otherwise, or holds more than plain variables.
+    """
+    last = None if form is Form.BLOCK else _whole_last_turn(body)
+    if last is None or form is Form.TURNS:
+        return last
+    first, *between = last.texts
+    return replace(last, texts=(first.rpartition("\n")[2], *between[:-1], between[-1].partition("\n")[0]))
+
+
+def _whole_last_turn(body: str) -> _LastTurn | None:
     turn, lines = split_turns(body, first_line=1)[-1], body.split("\n")
     if turn.role not in (None, "user") or (turn.role is None and any(map(is_role_line, lines))):
         return None
@@ -255,7 +273,7 @@ class _Region:
     def held(self, inputs: Mapping[str, str]) -> Iterator[bool]:
         """Of each example whether it is a case with these inputs, or may be."""
         items = {(name, fold_case_and_space(text)) for name, text in inputs.items()}
-        last = _last_turn(self.body) if self.form is Form.TURNS else None
+        last = _last_turn(self.body, self.form)
         filled = fold_case_and_space(last.filled(inputs)) if last and {*last.names} <= inputs.keys() else None
         for number, example in enumerate(self.examples):
             source = self.text if last is None else self.turns[2 * number].source
@@ -281,23 +299,25 @@ def _region(prose: str) -> _Region | None:
     if turns[0].role is None:
         return _Region(body, text, Form.BLOCK, turns, _read_block(_text(text)))
     turns = turns if turns[-1].source else turns[:-1]  # the opening of the turn that follows
-    last = _last_turn(body)
+    form = Form.INPUTS if lines[bounds[0]].strip() == INPUTS_BEGIN else Form.TURNS
+    last = _last_turn(body, form)
     examples = (_read_turns(last, *pair) for pair in zip(turns[::2], turns[1::2], strict=False))
-    return _Region(body, text, Form.TURNS, turns, tuple(examples))
+    return _Region(body, text, form, turns, tuple(examples))
 
 
 def _bounds(lines: Sequence[str]) -> tuple[int, int] | None:
     """The first line of the first region and the line after its last."""
     marks = [line.strip() for line in lines]
-    if EXAMPLES_BEGIN not in marks:
+    begin = next((number for number, mark in enumerate(marks) if mark in _BEGINNINGS), None)
+    if begin is None:
         return None
-    begin = marks.index(EXAMPLES_BEGIN)
     return (begin, marks.index(EXAMPLES_END, begin) + 1) if EXAMPLES_END in marks[begin:] else None
 
 
-def _placed(body: str, place: int, text: str) -> str:
+def _placed(body: str, place: int, text: str, form: Form) -> str:
     lines = body.split("\n")
-    return "\n".join([*lines[:place], EXAMPLES_BEGIN, text, EXAMPLES_END, *lines[place:]])
+    begin = INPUTS_BEGIN if form is Form.INPUTS else EXAMPLES_BEGIN
+    return "\n".join([*lines[:place], begin, text, EXAMPLES_END, *lines[place:]])
 
 
 def _read_turns(last: _LastTurn | None, user: Turn, assistant: Turn) -> Example | None:

@@ -17,6 +17,7 @@ from pytest_promptopt.prompts.frontmatter import FrontMatter
 from pytest_promptopt.prompts.kept_regions import OpenRegionError, kept_regions
 from pytest_promptopt.prompts.language_guess import guess_language
 from pytest_promptopt.prompts.layout import MAX_FILE_BYTES, unify_newlines
+from pytest_promptopt.prompts.lost_turns import with_lost_turns
 from pytest_promptopt.prompts.renderable_prose import RenderableProse
 from pytest_promptopt.prompts.sources import Address, SourceText, file_of, source_of
 from pytest_promptopt.prompts.sources.document_texts import sent_whole
@@ -33,6 +34,12 @@ _WRITING = {
     "nunjucks": "The text is a Nunjucks template, as in promptfoo: a variable is {{ name }}; add no tags.",
     "none": "The text is sent as it stands: nothing in it is filled in.",
 }
+
+#: What DSPy does with instructions.
+_OF_DSPY = (
+    "The text is the instructions of a DSPy predictor: DSPy itself adds the names of the fields and the "
+    "layout of the answer, so it says nothing of them."
+)
 
 
 @dataclass(frozen=True)
@@ -244,9 +251,16 @@ class PromptFile:
         return self._text.most_characters
 
     @property
+    def is_dspy(self) -> bool:
+        """Whether it is the instructions of a predictor of DSPy, which DSPy lays out."""
+        return self._text.is_dspy
+
+    @property
     def takes_no_examples(self) -> str:
         """Why the tool's own examples cannot stand in this prompt, in a sentence; empty when they can."""
         said = f"{self.name}: no examples are put into it, since"
+        if self.is_dspy:
+            return f"{said} DSPy keeps its demonstrations beside the instructions"
         if self.language is not JINJA2:
             other = "it has none" if self.language is NONE else f"this is {self.language.name}"
             return f"{said} they need comments of the template language Jinja2, and {other}"
@@ -265,6 +279,8 @@ class PromptFile:
     def writing_rules(self) -> tuple[str, ...]:
         """What who writes a candidate must know of its place, a sentence each."""
         told = [_WRITING[self.language.name]] if self.language.name in _WRITING else []
+        if self.is_dspy:
+            told.append(_OF_DSPY)
         if self.most_characters < MAX_FILE_BYTES:
             told.append(f"It has at most {self.most_characters:,} characters.")
         if kept_regions(self.prose):
@@ -293,6 +309,10 @@ class PromptFile:
             said = f"the file would have {len(content):,} bytes; it has at most {MAX_FILE_BYTES:,}"
             raise PromptFileError(self.file_name, None, said)
         return content
+
+    def with_lost_turns(self, prose: str) -> str:
+        """A rewrite with this prompt's turns, where whoever wrote it left out the role lines."""
+        return with_lost_turns(self, prose)
 
     def objections(self, prose: str) -> tuple[str, ...]:
         """Why a candidate may not replace the current prose, a sentence each; empty when it may."""

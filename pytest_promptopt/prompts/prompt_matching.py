@@ -41,7 +41,12 @@ def _with_blocks_trimmed(source: str) -> str:
     return re.sub(r"(?m)^[ \t]+(?=\{[%#])|(?<=[%#]\})\n", "", source)
 
 
-_FORMS: tuple[Form, ...] = (as_it_is, textwrap.dedent, inspect.cleandoc)
+def _indented_by_dspy(source: str) -> str:
+    """As DSPy reads instructions, and its adapters put them into the system message."""
+    return ("\n" + " " * 8).join(textwrap.dedent(inspect.cleandoc(source)).splitlines())
+
+
+_FORMS: tuple[Form, ...] = (as_it_is, textwrap.dedent, inspect.cleandoc, _indented_by_dspy)
 _JINJA_FORMS: tuple[Form, ...] = (*_FORMS, _with_blocks_trimmed)
 
 #: The parts of each turn.
@@ -239,6 +244,8 @@ def _variants(cached: _Cached) -> tuple[tuple[Form, TurnParts], ...]:
     """The forms that an application may give the prompt, each with the parts of its turns."""
     prompt = cached.prompt
     forms = _JINJA_FORMS if prompt.language is JINJA2 else _FORMS
+    if prompt.is_dspy:  # of one line all forms are equal; a candidate may have several
+        forms = (_indented_by_dspy, *forms)
     different: dict[tuple[str, ...], Form] = {}
     for form in forms:
         different.setdefault(tuple(form(turn.source) for turn in prompt.turns), form)

@@ -19,7 +19,9 @@ MAX_RENDERED_CHARACTERS = 10_000_000
 
 #: Around the examples of a prompt, which are the tool's own; a line each, and nothing else on it.
 EXAMPLES_BEGIN = "{# promptopt: examples #}"
+INPUTS_BEGIN = "{# promptopt: examples, inputs only #}"
 EXAMPLES_END = "{# promptopt: end of examples #}"
+EXAMPLES_MARKS = (EXAMPLES_BEGIN, INPUTS_BEGIN, EXAMPLES_END)
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def is_role_line(line: str) -> bool:
 
 
 def _says_nothing(line: str) -> bool:
-    return line.strip() in ("", EXAMPLES_BEGIN, EXAMPLES_END)
+    return line.strip() in ("", *EXAMPLES_MARKS)
 
 
 def _turn(role: str | None, lines: list[str], start: int, end: int, first_line: int) -> Turn:

@@ -14,7 +14,9 @@ from pytest_promptopt.errors import NoModelError, PromptFileError, PromptoptErro
 from pytest_promptopt.labels import Label, PairLabel
 from pytest_promptopt.models.registry import canonical_name
 from pytest_promptopt.prompts import PromptFile, locate_prompt_file
+from pytest_promptopt.prompts.file_lookup import name_of, read_bytes
 from pytest_promptopt.prompts.sources.address import Address
+from pytest_promptopt.prompts.sources.dspy_states import predictor_path, predictors
 from pytest_promptopt.prompts.template_languages import LANGUAGES
 from pytest_promptopt.pytest_engine import planned_tests
 from pytest_promptopt.pytest_engine.case_identity import (
@@ -286,19 +288,42 @@ def _load(
 ) -> dict[str, PromptFile]:
     files = {}
     for stage, spec in mark.paths.items():
-        address = locate_prompt_file(spec, test_dir=folder, rootdir=rootdir, where=where)
+        located = locate_prompt_file(spec, test_dir=folder, rootdir=rootdir, where=where)
         language = LANGUAGES[mark.template[stage]] if stage in mark.template else None
-        if address not in loaded:
-            loaded[address] = PromptFile.load(address, rootdir=rootdir, language=language)
-            _check_model(loaded[address])
-        file = loaded[address]
-        if language is not None and file.language is not language:
-            raise SettingsError(
-                f"{where}: {file.name} is read as {file.language.name}, here as {language.name}; give it the "
-                "same template= in all its marks"
-            )
-        files[stage] = file
+        for own_stage, address in _prompts_at(located, stage, rootdir).items():
+            if address not in loaded:
+                loaded[address] = PromptFile.load(address, rootdir=rootdir, language=language)
+                _check_model(loaded[address])
+            file = loaded[address]
+            if language is not None and file.language is not language:
+                raise SettingsError(
+                    f"{where}: {file.name} is read as {file.language.name}, here as {language.name}; give it "
+                    "the same template= in all its marks"
+                )
+            files[own_stage] = file
+    _check_different(files.values(), where)
     return files
+
+
+def _prompts_at(address: Address, stage: str, rootdir: Path) -> dict[str, Address]:
+    """The prompts that one path of a mark means, by stage: of a whole program of DSPy, each predictor."""
+    if stage or address.inner or address.path.suffix.lower() != ".json":
+        return {stage: address}
+    name = name_of(address.path, rootdir)
+    found = predictors(read_bytes(address.path, name), name=name)
+    return {each: Address(address.path, predictor_path(each)) for each in found} or {stage: address}
+
+
+def _check_different(files: Iterable[PromptFile], where: str) -> None:
+    """Which predictor of DSPy a request is of is told by the instructions alone."""
+    seen: dict[str, str] = {}
+    for file in files:
+        other = seen.setdefault(file.prose, file.name)
+        if file.is_dspy and other != file.name:
+            raise SettingsError(
+                f"{where}: {other} and {file.name} have the same instructions, so no call can be told to be "
+                "of one of them; give one of them other words, or leave one out of the mark"
+            )
 
 
 def _check_model(file: PromptFile) -> None:

@@ -172,7 +172,8 @@ class PromptCase:
     @property
     def frozen(self) -> frozenset[str]:
         """The names of its prompt files that are never rewritten."""
-        frozen = {self.files[stage].name for stage in self.mark.freeze}
+        # The one prompt of a mark without stages may be a whole program of DSPy.
+        frozen = {file.name for stage, file in self.files.items() if {stage, ""} & self.mark.freeze}
         # A judge that could be rewritten to like the answers of the other stages would be.
         if self.judge_prompt and (self.judges_others or not self.judges):
             frozen.add(self.judge_prompt)

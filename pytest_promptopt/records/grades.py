@@ -20,9 +20,6 @@ class StageGrade:
     score: float
     why: str = ""
 
-    def __str__(self) -> str:
-        return f"{self.score:.2g}" + (f": {self.why}" if self.why else "")
-
     def to_json(self) -> dict[str, Any]:
         """All fields as plain data."""
         return dict(vars(self))

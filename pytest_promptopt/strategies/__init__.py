@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Mapping
+from importlib.metadata import version
 
 from pytest_promptopt.errors import SettingsError
 from pytest_promptopt.optimizer.strategy import ScoringNeeds, Strategy, scoring_needs
@@ -18,6 +19,7 @@ BUILT_IN: Mapping[str, Strategy] = {"refine": RefineSearch, "evolve": Evolve, "h
 #: Engines of other libraries: the packages that they need, and where the adapter is.
 EXTERNAL: Mapping[str, tuple[tuple[str, ...], str, str]] = {
     "gepa": (("gepa",), "pytest_promptopt.strategies.external.gepa_engine", "Gepa"),
+    "dspy-gepa": (("dspy", "gepa"), "pytest_promptopt.strategies.external.dspy_gepa", "DspyGepa"),
     "dspy-miprov2": (("dspy", "optuna"), "pytest_promptopt.strategies.external.miprov2", "Miprov2"),
 }
 
@@ -60,5 +62,12 @@ def _external(name: str) -> Strategy:
             f"--promptopt-strategy: {name!r} needs {' and '.join(missing)}, which is not installed: "
             f"pip install 'pytest-promptopt[{name}]'"
         )
-    found: Strategy = getattr(importlib.import_module(module), attribute)
+    try:
+        found: Strategy = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        installed = ", ".join(f"{package} {version(package)}" for package in packages)
+        raise SettingsError(
+            f"--promptopt-strategy: {name!r} cannot be used with {installed}, which is too old or too new "
+            f"({error}): pip install 'pytest-promptopt[{name}]'"
+        ) from None
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from textwrap import dedent
@@ -41,8 +41,14 @@ class Shop:
 
     @classmethod
     @contextmanager
-    def open(cls, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, root: Any) -> Iterator[Shop]:
-        with WireServer(answer=demo_answer, latency=0.1) as server:
+    def open(
+        cls,
+        pytester: pytest.Pytester,
+        monkeypatch: pytest.MonkeyPatch,
+        root: Any,
+        answer: Callable[[Body], str] = demo_answer,
+    ) -> Iterator[Shop]:
+        with WireServer(answer=answer, latency=0.1) as server:
             monkeypatch.setenv("WIRE", server.url)
             monkeypatch.setenv("SECRET", SECRET)
             monkeypatch.setenv(

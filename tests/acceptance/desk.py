@@ -103,9 +103,9 @@ class Desk(Project):
     ) -> None:
         self.tests(TESTS.format(train=train, validation=validation, heldout=heldout) + more)
 
-    def optimize(self, *args: str) -> pytest.RunResult:
+    def optimize(self, *args: str, process: bool = False) -> pytest.RunResult:
         """Nothing about the width of a terminal may depend on the machine."""
-        return self.run("--optimize", "--tb=no", "--promptopt-report=report.json", *args)
+        return self.run("--optimize", "--tb=no", "--promptopt-report=report.json", *args, process=process)
 
     @property
     def text(self) -> str:

@@ -84,6 +84,8 @@ class Project(ProjectFolder):
         """Add `text` to a file as it is."""
         self.write(name, (self.path / name).read_text(encoding="utf-8") + text)
 
-    def run(self, *args: str, workers: int = 0) -> pytest.RunResult:
+    def run(self, *args: str, workers: int = 0, process: bool = False) -> pytest.RunResult:
+        """:param process: in one of its own, that takes along what is left open there."""
         spread = ("-n", str(workers)) if workers else ()
-        return self.pytester.runpytest_inprocess("-p", "no:asyncio", *spread, *args)
+        run = self.pytester.runpytest_subprocess if process else self.pytester.runpytest_inprocess
+        return run("-p", "no:asyncio", *spread, *args)

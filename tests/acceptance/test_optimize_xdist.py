@@ -155,8 +155,9 @@ def desk(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Desk:
     return desk
 
 
-def optimize(desk: Desk, *args: str) -> pytest.RunResult:
-    return desk.optimize("--promptopt-max-iterations=3", "--promptopt-accept=best", *args)
+def optimize(desk: Desk, *args: str, process: bool = False) -> pytest.RunResult:
+    own = ("--promptopt-max-iterations=3", "--promptopt-accept=best")
+    return desk.optimize(*own, *args, process=process)
 
 
 def end_of(desk: Desk) -> tuple[Any, ...]:
@@ -318,7 +319,8 @@ def test_a_worker_on_another_machine_needs_no_cache_and_no_prompt_files_of_ours(
     there = desk.path.with_name("there")
     shutil.copytree(desk.path, there / desk.path.name)
     with listening(there) as address:
-        result = optimize(desk, "--dist=load", f"--tx=socket={address}//chdir={there / desk.path.name}")
+        tx = f"--tx=socket={address}//chdir={there / desk.path.name}"
+        result = optimize(desk, "--dist=load", tx, process=True)  # execnet leaves its socket open
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert desk.text != WEAK
     assert (there / desk.path.name / "prompts" / "sort.md").read_text() == WEAK

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_promptopt import journal
-from pytest_promptopt.strategies import EXTERNAL
+from pytest_promptopt.strategies import EXTERNAL, load_strategy
 from tests import reachable
 from tests.acceptance.desk import CONFTEST, HELDOUT, TRAIN, VALIDATION, WEAK, Desk
 
@@ -32,6 +32,9 @@ class Polyglot:
         answer = await DemoModel().complete(request)
         if "Provide the new instructions" in text:
             return replace(answer, text=f"```\\n{BETTER}\\n```")
+        if "Respond with a JSON object" in text:
+            fields = re.findall(r"`(\\w+)`", text.rpartition("order of fields")[2])
+            return replace(answer, text=json.dumps(dict.fromkeys(fields, BETTER)))
         if "Respond with the corresponding output fields" in text:
             fields = re.findall(r"\\[\\[ ## (\\w+) ## \\]\\]", text.rpartition("Respond")[2])
             return replace(answer, text="".join(f"[[ ## {field} ## ]]\\n{BETTER}\\n\\n" for field in fields))
@@ -56,6 +59,14 @@ needs_peer = pytest.mark.parametrize(
         for name, (packages, *_) in EXTERNAL.items()
     ],
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def peers() -> None:
+    """Loaded before the runs in process: what one of them imports is forgotten with it."""
+    for name, (packages, *_) in EXTERNAL.items():
+        if all(map(importlib.util.find_spec, packages)):
+            load_strategy(name, {})
 
 
 @pytest.fixture
@@ -372,7 +383,7 @@ def refused(desk: Desk, result: pytest.RunResult, *parts: str) -> None:
 
 def test_an_unknown_name_is_told_what_there_is(desk: Desk) -> None:
     desk.write("conftest.py", CONFTEST + MINE)
-    accepted = "there is no 'refin'; accepted: refine, evolve, hybrid, gepa, dspy-miprov2, mine"
+    accepted = "there is no 'refin'; accepted: refine, evolve, hybrid, gepa, dspy-gepa, dspy-miprov2, mine"
     refused(desk, desk.optimize("--promptopt-strategy=refin"), accepted)
 
 

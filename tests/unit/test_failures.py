@@ -204,6 +204,14 @@ class TestFormatViolation:
         failure = raised("ValueError", "invalid literal for int() with base 10: 'about 12'")
         assert "not a bare number (1)" in only(describe([result("t", failure, call("about 12"))])).observed
 
+    def test_an_answer_without_the_fields_that_dspy_reads(self) -> None:
+        failure = raised("dspy.utils.exceptions.AdapterParseError", "Adapter JSONAdapter failed to parse it.")
+        category = only(describe([result("t", failure, call("I do not know."))]))
+        assert category.name == "format violation"
+        assert "no fields that DSPy can read (1)" in category.observed
+        assert "every output field, laid out as DSPy's own part of the request says" in category.fix
+        assert "JSON" not in category.fix
+
     def test_text_where_a_number_was_wanted(self) -> None:
         category = only(describe([compared({"amount": 12, "unit": "EUR"}, {"amount": "12", "unit": "eur"})]))
         assert category.name == "format violation"

@@ -114,6 +114,41 @@ def test_chat_roles_stay_in_their_order(tmp_path: Path) -> None:
     assert "must be the first turn" in file.objections("user:\n{{ ticket }}\nsystem:\nSort.")[0]
 
 
+@pytest.mark.parametrize(
+    ("reply", "turns"),
+    [
+        ("Sort well.\n1. Refunds first.", ["Sort well.\n1. Refunds first.", "Ticket:\n{{ ticket }}"]),
+        ("\nSort well.\n\nInput: {{ticket}}\nLabel:", ["Sort well.", "Input: {{ticket}}\nLabel:"]),
+        ("Sort for {{ company }}.\n{{ ticket }}", ["Sort for {{ company }}.", "{{ ticket }}"]),
+    ],
+)
+def test_instructions_that_come_back_without_turns_are_the_system_turn(
+    tmp_path: Path, reply: str, turns: list[str]
+) -> None:
+    """A weak writer gives the instructions alone, or all in one text."""
+    file = load(tmp_path, "system:\nSort for {{ company }}.\nuser:\nTicket:\n{{ ticket }}\n")
+    text = file.with_lost_turns(reply)
+    assert [turn.source for turn in file.turns_of(text)] == turns
+    assert [turn.role for turn in file.turns_of(text)] == ["system", "user"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "reply"),
+    [
+        ("system:\nSort.\nuser:\n{{ x }}\n", "system:\nSort well.\nuser:\n{{ x }}"),
+        ("system:\nSort.\nuser:\n{{ x }}\n", "user:\nSort well: {{ x }}"),
+        ("system:\nSort.\nuser:\n{{ x }}\n", "Sort well: {{ x }}"),
+        ("system:\nSort.\nuser:\n{{ x }}\n", " \n"),
+        ("system:\nSort.\nuser:\n{{ x }}\nassistant:\nIt is\n", "Sort well.\n{{ x }}"),
+        ("Sort.\n{{ x }}\n", "Sort well.\n{{ x }}"),
+    ],
+)
+def test_where_it_is_not_clear_what_belongs_where_a_reply_stays_as_it_is(
+    tmp_path: Path, prompt: str, reply: str
+) -> None:
+    assert load(tmp_path, prompt).with_lost_turns(reply) == reply
+
+
 def test_the_cap_follows_the_file_not_the_incumbent(tmp_path: Path) -> None:
     file = load(tmp_path, "x" * 3000)
     incumbent = file.with_prose("y" * 12_000)

@@ -18,12 +18,14 @@ from pytest_promptopt.prompts.examples import (
     fault_of_examples,
     with_examples,
     with_examples_of,
+    without_each,
     without_examples,
 )
 from pytest_promptopt.prompts.kept_regions import kept_regions
 from pytest_promptopt.records import Message
 
 BEGIN, END = "{# promptopt: examples #}", "{# promptopt: end of examples #}"
+INPUTS_BEGIN = "{# promptopt: examples, inputs only #}"
 
 ONE_TURN = "Sort the message.\n\n{{ message }}"
 CHAT = "system:\nSort for {{ shop }}.\n\nuser:\n{{ message }}\n\nIn one word:"
@@ -32,7 +34,8 @@ CARD, RATE = Example({"message": "Where is my card?"}, "card"), Example({"messag
 #: All that has a meaning to the template language, to the cutting into turns, or to nobody's eye.
 NASTY = [
     "{{", "}}", "{%", "%}", "{#", "#}", "{", "}", "{{ message }}", "{% raw %}", "{% endraw %}", "{{-", "-}}",
-    "{% include 'x' %}", BEGIN, END, "user:", "assistant:", "System:", "system:", "user: ", "user:\u3000",
+    "{% include 'x' %}", BEGIN, INPUTS_BEGIN, END,
+    "user:", "assistant:", "System:", "system:", "user: ", "user:\u3000",
     "<!-- promptopt: keep -->", "<!-- /promptopt -->", "Examples:", "answer: x", "---",
     "\n", "\n\n", "\r\n", "\r", "\t", " ", "\x0b", "\x0c", "\x1c", "\x85",
     "\u2028", "\u2029", "\ufeff", "\u200b", "\u202e", "\U000e0041", "❤\ufe0f", "\0", "'", '"', "\\", "\\n",
@@ -137,6 +140,22 @@ class TestTheFormOfARegion:
         prose = with_examples("You sort {{ shop }}.", [Example({"shop": "A", "user": "Where?"}, "card")])
         assert "shop: A\nuser: Where?\nanswer: card" in prose
 
+    def test_what_is_around_the_inputs_may_be_said_once_only(self) -> None:
+        body = "Sort the message.\n\nMessage: {{ message }}!\nIn one word:"
+        text = with_examples(body, [CARD, RATE], Form.INPUTS)
+        assert text == (
+            f"{INPUTS_BEGIN}\nuser:\nMessage: Where is my card?!\nassistant:\ncard\n"
+            f"user:\nMessage: 1 EUR?!\nassistant:\nrate\nuser:\n{END}\n{body}"
+        )
+        assert examples_in(text) == (CARD, RATE)
+        left = with_examples(body, [RATE], Form.INPUTS)
+        assert without_each(text, [("one", CARD.inputs)]) == {"one": left}
+        cases = [("one", {"message": "1 eur?"}), ("two", {"message": "1"})]
+        assert cases_among_examples(text, cases) == {"one"}
+        edited = text.replace("Message: Where is", "Sort: Where is")
+        assert examples_in(edited) == (RATE,)
+        assert cases_among_examples(edited, [("one", CARD.inputs)]) == {"one"}
+
     def test_an_example_that_lacks_a_variable_is_shown_in_a_block(self) -> None:
         assert "Examples:" in with_examples("{{ a }} {{ b }}", [Example({"a": "1"}, "x")])
 
@@ -169,7 +188,7 @@ class TestKeptRegions:
         file = load(tmp_path, body)
         for form in Form:
             prose = with_examples(file.prose, [CARD], form)
-            assert form is Form.TURNS or prose.partition(BEGIN)[0] == before
+            assert form is not Form.BLOCK or prose.partition(BEGIN)[0] == before
             assert kept_regions(prose) == kept_regions(body)
             assert without_examples(prose) == body
             assert file.objections(prose) == ()
@@ -314,7 +333,7 @@ class TestWhatTheOptimizerMayNotTouch:
             without_examples,
             lambda prose: prose.replace("card", "CARD"),
             lambda prose: prose.replace(END, ""),
-            lambda prose: prose.replace(BEGIN, ""),
+            lambda prose: prose.replace(BEGIN, "").replace(INPUTS_BEGIN, ""),
             lambda prose: prose + "\n" + prose,
         ],
         ids=["kept", "removed", "changed", "no end", "no beginning", "twice"],
@@ -323,7 +342,8 @@ class TestWhatTheOptimizerMayNotTouch:
         parent = with_examples(CHAT, [CARD, RATE], form)
         reply = spoil(parent.replace("one word", "one English word"))  # type: ignore[operator]
         text = with_examples_of(reply, parent)
-        assert text.count(BEGIN) == text.count(END) == 1
+        begin = INPUTS_BEGIN if form is Form.INPUTS else BEGIN
+        assert text.count(begin) == text.count(END) == 1
         if reply.count("{{ message }}") == 1 and reply.count("user:") in (1, 3):
             assert examples_in(text)[0].answer == "card"
 

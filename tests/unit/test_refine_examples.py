@@ -260,6 +260,19 @@ def test_examples_stand_as_the_place_of_the_prompt_lets_them(
     assert {"turns" if "user:" in each.overlay["a.md"] else "block" for each in drawn} == forms
 
 
+@pytest.mark.parametrize(("around", "said"), [("Route it. ", 2), ("Read it twice, then route it. " * 20, 1)])
+def test_long_instructions_are_not_said_again_with_each_example(around: str, said: int) -> None:
+    """Each would be mostly a repetition, which every later call pays for."""
+    prompt = FakePrompt("a.md", prose=f"{around}\n{{{{ ticket }}}}")
+    world = World(needs("a b " * 10, prompts=("a.md",)), prompts=[prompt])
+    group = connected_groups(world.prompts, world.cases)[0]
+    search = RefineSearch(group, world.search_context(group, replace(SETTINGS, examples=1)))
+    search.start_search()
+    (drawn, *_) = ExampleCandidates(search, ExampleTries()).drawn(1, 1, search.original, 1)
+    assert drawn.overlay["a.md"].count(around) == said
+    assert len(examples_in(drawn.overlay["a.md"])) == 1
+
+
 def test_a_size_is_that_of_the_prompt_whose_examples_were_drawn() -> None:
     """The other prompt of the pipeline shows eight."""
     world = World([])

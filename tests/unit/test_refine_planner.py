@@ -107,6 +107,17 @@ def test_a_search_ends_where_the_next_iteration_promises_too_little_for_its_call
         )
 
 
+def test_under_a_ceiling_calls_that_are_left_are_not_saved_up() -> None:
+    number = count()
+    world = World(
+        needs("a " * 10 + "- " * 90),
+        lambda request: answer(f"useless {next(number)}"),
+        left=lambda: 5_000 - sum(map(len, world.asked)),
+    )
+    result = world.result(max_iterations=15, plateau=50, least_gain=1)
+    assert result.stop != HaltReason.RETURNS
+
+
 class TestTurns:
     def made(self, *, rewrites: float, examples: float, count: int = 10) -> list[tuple[int, int]]:
         search, planner = searching(World(CASES), examples=4, optimizer_model="demo")

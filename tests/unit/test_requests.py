@@ -639,7 +639,9 @@ class TestRepair:
 
     def test_a_text_that_would_be_refused_is_mended_in_one_more_turn(self) -> None:
         sent, ask = self.ask(new_prompt("lost"), new_prompt("{{ ticket }}"))
-        assert ask_for_replies([self.ASKED], ask, self.objection) == [Reply("{{ ticket }}", "it is better")]
+        assert ask_for_replies([self.ASKED], [FakePrompt()], ask, self.objection) == [
+            Reply("{{ ticket }}", "it is better")
+        ]
         assert "could not be used: It lost 0: \\u003c/new_prompt>.\n" in sent[1][0].messages[-1].content
 
     @pytest.mark.parametrize(
@@ -647,7 +649,7 @@ class TestRepair:
     )
     def test_it_is_asked_once_only_and_what_is_left_is_a_text(self, second: str | ModelError) -> None:
         sent, ask = self.ask(new_prompt("lost"), second)
-        (reply,) = ask_for_replies([self.ASKED], ask, self.objection)
+        (reply,) = ask_for_replies([self.ASKED], [FakePrompt()], ask, self.objection)
         assert isinstance(reply, Reply)
         assert reply.text in ("lost", "lost again")
         assert len(sent) == 2

@@ -29,6 +29,15 @@ PLACES: Mapping[str, tuple[str, ...]] = {
         "P = «r'Route {text}'»\n",
         'from textwrap import dedent as d\n\n\nP = d(«"""\n    Route:\n      {text}\n    """»)\n\n\n\n',
     ),
+    "app.py::A": (
+        'import dspy\n\n\nclass A(dspy.Signature):\n    «"""Route\n      {text}.\n    """»\n\n'
+        '    q = "é"  # why\n',
+    ),
+    "app.py::S": ('from dspy import Signature as Sig\n\nS = Sig("q -> a", «"Route {text}"»)  # é\n',),
+    "program.json::route": (
+        '{\n\t"é" : 1.50,\n  "route.predict": {"demos": [], "signature": {"instructions": «"Route\\nit"»,\n'
+        '  "fields": [{"prefix": "Route\\nit"}]}, "lm": null}\n}\n',
+    ),
     "app.py::A.P": ('class A:\n\t"""é"""\n\n\tP = «"Route {text}"»\n\n\tdef f(self):\n\t\treturn 1  \n',),
     'app.py::P["a"][1]': (
         'P = {\n  "a": ["é", «"""Route\n{text}"""», "x"],  # why\n  "b": "Route\\n{text}",\n}\n',
@@ -145,7 +154,9 @@ def comments(module: str) -> list[str]:
 
 def may_refuse(place: str, marked: str, candidate: str) -> bool:
     """Whether there are texts that cannot stand at this place, and this is one of them."""
-    if "d(" in marked or ".strip()" in marked:  # what takes blanks away cannot give them back
+    if any(
+        each in marked for each in ("d(", ".strip()", "dspy")
+    ):  # what takes blanks away cannot give them back
         return (
             candidate != candidate.strip() or re.search(r"\t|^\s+\S|\s$|[\x00-\x1f]", candidate) is not None
         )

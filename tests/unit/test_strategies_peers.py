@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import json
 import logging
 import re
 import subprocess
@@ -30,15 +31,23 @@ PROMPT = FakePrompt(prose="Route it.\n\nTicket: {{ ticket }}")
 
 
 def reflecting() -> Callable[[Request], Answer]:
-    """An optimizer for GEPA: adds the first rule that the feedback shows to be missing."""
+    """An optimizer for GEPA, also DSPy's: adds the first rule that the feedback shows to be missing."""
 
     def answer(request: Request) -> Answer:
         text = request.messages[-1].content
-        (current,) = re.findall(r"```\n(.*?)\n```", text, re.DOTALL)[:1]
+        asked = r"current_instruction ## \]\]\n(.*?)\n\n\[\[" if "## ]]" in text else r"```\n(.*?)\n```"
+        (current,) = re.findall(asked, text, re.DOTALL)[:1]
         missing = [rule for rule in re.findall(r"is 'label-(\w+)'", text) if rule not in current.split()]
-        return reply(f"Here it is:\n```\n{' '.join([current, *missing[:1]])}\n```")
+        return reflected(text, " ".join([current, *missing[:1]]))
 
     return answer
+
+
+def reflected(asked: str, instruction: str) -> Answer:
+    """A reply to GEPA, or to DSPy's, in the form that was asked for."""
+    if "## ]]" in asked:
+        return reply(json.dumps({"new_instruction": instruction}))
+    return reply(f"Here it is:\n```\n{instruction}\n```")
 
 
 def guessing() -> Callable[[Request], Answer]:
@@ -67,7 +76,7 @@ def peer(request: pytest.FixtureRequest) -> str:
 
 
 def world(name: str, cases: list[Need], **more: object) -> World:
-    model = reflecting() if name == "gepa" else guessing()
+    model = guessing() if name == "dspy-miprov2" else reflecting()
     return World(cases, model, [PROMPT], strategy=load_strategy(name, {}), **more)  # type: ignore[arg-type]
 
 
@@ -133,7 +142,7 @@ class BesideAFrozenOne(World):
 
 
 def test_a_prompt_that_is_frozen_is_none_of_its_business(peer: str) -> None:
-    model = reflecting() if peer == "gepa" else guessing()
+    model = guessing() if peer == "dspy-miprov2" else reflecting()
     one = BesideAFrozenOne(cases(), model, [PROMPT], strategy=load_strategy(peer, {}))
     result = one.result(candidates=3, max_iterations=20)
     assert (result.outcome, result.stop) == ("improved", "target reached")
@@ -178,10 +187,11 @@ def test_it_obeys_the_halting_and_the_acceptance_rule(peer: str) -> None:
 def test_a_refused_text_costs_no_run_of_a_case(peer: str) -> None:
     def greedy(request: Request) -> Answer:
         loses = "{{ ticket }} asks about {{ other }}"
-        fields = re.findall(r"\[\[ ## (\w+) ## \]\]", request.messages[-1].content.rpartition("Respond")[2])
+        text = request.messages[-1].content
+        fields = re.findall(r"\[\[ ## (\w+) ## \]\]", text.rpartition("Respond")[2])
         if fields:
             return reply("\n\n".join(f"[[ ## {field} ## ]]\n{loses}" for field in fields))
-        return reply(f"```\n{loses}\n```")
+        return reflected(text, loses)
 
     class Strict(FakePrompt):
         def objections(self, prose: str) -> tuple[str, ...]:
@@ -191,7 +201,7 @@ def test_a_refused_text_costs_no_run_of_a_case(peer: str) -> None:
     one.replies, one.prompts = greedy, [Strict(prose=PROMPT.prose)]
     result = one.result(max_iterations=20)
     assert result.outcome == "unchanged"
-    if peer == "gepa":
+    if peer != "dspy-miprov2":
         assert result.why == "3 proposals in a row were not both usable and new"
         assert len(one.asked) == 3
     (candidate, *_) = [c for i in result.iterations for c in i.candidates]
@@ -284,6 +294,21 @@ def test_a_missing_library_is_named_with_the_extra(name: str, monkeypatch: pytes
         load_strategy(name, {})
     assert f"'{name}' needs " in str(error.value)
     assert f"pip install 'pytest-promptopt[{name}]'" in str(error.value)
+
+
+def test_a_library_of_another_version_is_named_with_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def other(module: str) -> object:
+        raise ImportError("cannot import name 'lm15' from 'dspy'")
+
+    monkeypatch.setattr(strategies.importlib.util, "find_spec", lambda package: package)  # type: ignore[attr-defined]
+    monkeypatch.setattr(strategies.importlib, "import_module", other)  # type: ignore[attr-defined]
+    monkeypatch.setattr(strategies, "version", lambda package: "2.6.0")
+    with pytest.raises(SettingsError) as error:
+        load_strategy("dspy-gepa", {})
+    assert str(error.value) == (
+        "--promptopt-strategy: 'dspy-gepa' cannot be used with dspy 2.6.0, gepa 2.6.0, which is too old or "
+        "too new (cannot import name 'lm15' from 'dspy'): pip install 'pytest-promptopt[dspy-gepa]'"
+    )
 
 
 def test_no_library_is_loaded_before_it_is_asked_for() -> None:

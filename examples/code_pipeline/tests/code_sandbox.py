@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,9 @@ CPU_SECONDS = 2
 
 #: Seconds of waiting, for code that sleeps, and where the system has no limits.
 TIMEOUT = 30
+
+#: Python needs this one on Windows.
+ENVIRONMENT = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}
 
 #: Sets its own limits, where the system has them, and only then reads the code.
 CHILD = """
@@ -77,7 +81,7 @@ def _run(given: str) -> list[Any] | str:
                     stdout=out,
                     stderr=err,
                     cwd=folder,
-                    env={},
+                    env=ENVIRONMENT,
                     timeout=TIMEOUT,
                     check=False,
                 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_promptopt.errors import ModelError
 from pytest_promptopt.optimizer.proposal.quoting import quote_line
@@ -80,7 +80,8 @@ def merge_texts(wanted: Sequence[MergeRequest], ask: Ask) -> list[Reply | Invali
         )
         for each in wanted
     ]
-    return ask_for_replies(requests, ask, lambda n, text: wanted[n].objection(0, text)) if requests else []
+    prompts = [each.prompt for each in wanted]
+    return ask_for_replies(requests, prompts, ask, lambda n, text: wanted[n].objection(0, text))
 
 
 def propose_texts(request: ProposalRequest, ask: Ask) -> list[Reply | InvalidReply]:
@@ -88,18 +89,18 @@ def propose_texts(request: ProposalRequest, ask: Ask) -> list[Reply | InvalidRep
     requests = [
         compose_request(brief, model=request.model, sample=request.iteration) for brief in request.briefs
     ]
-    return ask_for_replies(requests, ask, request.objection)
+    return ask_for_replies(requests, [brief.prompt for brief in request.briefs], ask, request.objection)
 
 
 def ask_for_replies(
-    requests: Sequence[Request], ask: Ask, objection: Objection = no_objection
+    requests: Sequence[Request], prompts: Sequence[Prompt], ask: Ask, objection: Objection = no_objection
 ) -> list[Reply | InvalidReply]:
-    """The replies to `requests` for prompts; a bad one, or one objected to, has one chance of repair.
+    """The replies to `requests` for `prompts`; a bad one, or one objected to, has one chance of repair.
 
     When the repair is no better, the first reply is kept; the check of candidates says why it is refused.
     """
-    answers = ask(requests)
-    replies = [_read(answer) for answer in answers]
+    answers = ask(requests) if requests else []
+    replies = [_read(answer, prompt) for answer, prompt in zip(answers, prompts, strict=True)]
     retried = [
         (number, repair_request(requests[number], answer, why))
         for number, (answer, reply) in enumerate(zip(answers, replies, strict=True))
@@ -107,7 +108,7 @@ def ask_for_replies(
     ]
     if retried:
         for (number, _), answer in zip(retried, ask([request for _, request in retried]), strict=True):
-            mended = _read(answer)
+            mended = _read(answer, prompts[number])
             if isinstance(mended, Reply) or isinstance(replies[number], InvalidReply):
                 replies[number] = mended
     return replies
@@ -120,7 +121,10 @@ def _complaint(number: int, reply: Reply | InvalidReply, objection: Objection) -
     return quote_line(why) if (why := objection(number, reply.text)) else None
 
 
-def _read(answer: Answer | ModelError) -> Reply | InvalidReply:
+def _read(answer: Answer | ModelError, prompt: Prompt) -> Reply | InvalidReply:
     if isinstance(answer, ModelError):
         return InvalidReply(f"the optimizer gave no answer: {answer}")
-    return parse_reply(answer)
+    reply = parse_reply(answer)
+    if isinstance(reply, Reply):
+        return replace(reply, text=prompt.with_lost_turns(reply.text))
+    return reply

@@ -13,8 +13,9 @@ from pytest_promptopt.prompts.sources.document_texts import (
     DocumentText,
     TextPart,
 )
+from pytest_promptopt.prompts.sources.dspy_states import JsonText
 from pytest_promptopt.prompts.sources.key_paths import KeyPath
-from pytest_promptopt.prompts.sources.probed_values import json_value, toml_value
+from pytest_promptopt.prompts.sources.probed_values import toml_value
 from pytest_promptopt.prompts.sources.prompty_files import PromptyFile
 from pytest_promptopt.prompts.sources.python_constants import PythonConstant
 from pytest_promptopt.prompts.sources.source import Source
@@ -28,7 +29,7 @@ _WHOLE: Mapping[str, Source] = {".md": TextFile(), ".txt": TextFile(), ".prompty
 _INSIDE: Mapping[str, Callable[[KeyPath], Source]] = {
     ".yaml": YamlValue,
     ".yml": YamlValue,
-    ".json": json_value,
+    ".json": JsonText,
     ".toml": toml_value,
     ".md": FrontMatterValue,
 }
@@ -66,6 +67,8 @@ def source_of(address: Address) -> tuple[Source, Address]:
     if inner and ending in _INSIDE:
         path = KeyPath.parse(inner)
         return _INSIDE[ending](path), Address(address.path, str(path))
+    if ending == ".pkl":
+        raise ValueError('a program in a pickle cannot be rewritten; save its state: save("program.json")')
     written = with_inner(address.path.name, inner)
     if ending in (".py", *_INSIDE):
         needs = "the name of a constant" if ending == ".py" else "the path to a value"

@@ -1,4 +1,7 @@
-"""``app/triage.py::PROMPT``: a constant of a module or of a class, or an item of one; nothing is run."""
+"""``app/triage.py::PROMPT``: a constant of a module or of a class, or an item of one; nothing is run.
+
+``app/triage.py::Triage`` is the docstring of a class, which are the instructions of a `dspy.Signature`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import inspect
 import re
 import textwrap
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -37,6 +40,12 @@ _FUNCTIONS: dict[str, Step] = {
     "jinja2.Template": lambda text: text,
 }
 _LANGUAGES = {"string.Template": "template", "jinja2.Template": "jinja2"}
+
+#: The class whose docstring, or second argument, is the instructions of a predictor of DSPy.
+_SIGNATURE = "dspy.Signature"
+
+#: The template language of these: nothing is filled in.
+_NONE = "none"
 _METHODS = ("strip", "lstrip", "rstrip")
 
 
@@ -87,6 +96,7 @@ class PythonConstant:
             replaced=replaced,
             edges=frame.edges,
             language=constant.language,
+            is_dspy=constant.language == _NONE,
         )
 
 
@@ -133,11 +143,13 @@ class _Constant:
     """The string of a constant.
 
     :param steps: what its text goes through, innermost first.
+    :param margin: before further lines, where it has one line so far.
     """
 
     node: ast.Constant
     steps: tuple[Step, ...]
     language: str
+    margin: str = ""
 
     @classmethod
     def find(cls, module: ast.Module, path: KeyPath, *, name: str) -> _Constant:
@@ -164,10 +176,14 @@ class _Constant:
             node, step, said = _unwrapped(node, imported, target, name=name)
             steps.insert(0, step)
             language = said or language
+        margin = ""
+        if isinstance(statement, ast.ClassDef):  # its docstring
+            steps, margin = [inspect.cleandoc], " " * node.col_offset
+            language = _NONE if _is_signature(statement, imported) else ""
         if not isinstance(node.value, str):
             kind = type(node.value).__name__
             raise PromptFileError(name, node.lineno, f"{target} is {kind}, not a string; {ACCEPTED}")
-        return cls(node, tuple(steps), language)
+        return cls(node, tuple(steps), language, margin)
 
     def applied(self, text: str) -> str:
         for step in self.steps:
@@ -178,13 +194,16 @@ class _Constant:
         """Texts of the literal that come out as `wanted`; the one that looks most like `before` first."""
         lines = before.split("\n")
         later = [line for line in lines[1:] if line.strip()]
-        margin = _common_indent(later)
+        margin = _common_indent(later) if later else self.margin
         opening, closing = re.match(r"(?:[ \t]*\n)*", before), re.search(r"(?:\n[ \t]*)*\Z", before)
         assert opening is not None
         assert closing is not None
         body = wanted.strip("\n")
         indented = "\n".join(margin + line if line.strip() else line for line in body.split("\n"))
-        for middle in dict.fromkeys((indented, indented[len(margin) :], body)):
+        ways = (indented, indented[len(margin) :], body)
+        if not opening[0]:  # its first line stands beside the quotes
+            ways = (ways[1], ways[0], body)
+        for middle in dict.fromkeys(ways):
             for framed in (opening[0] + middle + closing[0], middle, wanted):
                 if self.applied(framed) == wanted:
                     yield framed
@@ -233,6 +252,8 @@ def _assigned(
     given = [(node, value) for node, key, value in assigned if key == wanted]
     if given:
         return given, tuple(keys)
+    if not keys and (found := [each for each in _classes(body) if each.name == wanted]):
+        return [(found[-1], _docstring(found[-1], f"{owner}{wanted}", name))], ()
     dicts = [key for _, key, value in assigned if isinstance(value, ast.Dict | ast.List | ast.Tuple)]
     if keys:
         what = "class or dict" if dicts else "class"
@@ -244,6 +265,20 @@ def _assigned(
 
 def _classes(body: Iterable[ast.stmt]) -> Iterator[ast.ClassDef]:
     return (node for node in _statements(body) if isinstance(node, ast.ClassDef))
+
+
+def _docstring(node: ast.ClassDef, target: str, name: str) -> ast.expr:
+    first = node.body[0]
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+        return first.value
+    said = f"{target} is a class without a docstring; {ACCEPTED}, or the docstring of a class"
+    raise PromptFileError(name, node.lineno, said)
+
+
+def _is_signature(node: ast.ClassDef, imported: Mapping[str, str]) -> bool:
+    """Whether a class is a signature of DSPy, also by a base of the project's own that is called so."""
+    bases = (_called(base, imported) or ast.unparse(base) for base in node.bases)
+    return any(base.endswith("Signature") for base in bases)
 
 
 def _item(node: ast.expr, step: str | int, place: str) -> ast.expr:
@@ -310,9 +345,13 @@ def _imported(module: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 def _unwrapped(
-    node: ast.expr, imported: dict[str, str], target: str, *, name: str
+    node: ast.expr, imported: Mapping[str, str], target: str, *, name: str
 ) -> tuple[ast.expr, Step, str]:
     """What is within ``dedent(...)`` or before ``.strip()``; raises `PromptFileError` for all else."""
+    if isinstance(node, ast.Call) and _called(node.func, imported) == _SIGNATURE:
+        named = [each.value for each in node.keywords if each.arg == "instructions"]
+        if instructions := [*node.args[1:2], *named]:
+            return instructions[0], inspect.cleandoc, _NONE
     if isinstance(node, ast.Call) and not node.keywords:
         function = node.func
         called = _called(function, imported)
@@ -328,7 +367,7 @@ def _unwrapped(
     raise PromptFileError(name, node.lineno, f"{target} is {what}: {shown}; {ACCEPTED}")
 
 
-def _called(function: ast.expr, imported: dict[str, str]) -> str:
+def _called(function: ast.expr, imported: Mapping[str, str]) -> str:
     if isinstance(function, ast.Name):
         return imported.get(function.id, "")
     if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):

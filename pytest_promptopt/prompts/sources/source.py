@@ -46,6 +46,7 @@ class SourceText:
     :param undefined_is_empty: whether a variable that is not given is an empty text.
     :param inputs: what it says of its variables, by name.
     :param most_characters: how long its place lets a text be.
+    :param is_dspy: whether it is the instructions of a predictor of DSPy, which DSPy lays out.
     :param hints: what a reader should look at: line and sentence.
     """
 
@@ -60,6 +61,7 @@ class SourceText:
     allows_empty: bool = False
     undefined_is_empty: bool = False
     inputs: Mapping[str, Input] = field(default_factory=dict)
+    is_dspy: bool = False
     hints: tuple[tuple[int, str], ...] = ()
     most_characters: int = MAX_FILE_BYTES
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import NoReturn
 
 from pytest_promptopt.errors import PromptoptError
+from pytest_promptopt.failures import FailedCase, describe
 from pytest_promptopt.optimizer.acceptance import compare
 from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.candidates import (
@@ -157,6 +158,13 @@ class ExternalSearch(BaseSearch, ABC):
             raise Ended
         raise answer
 
+    def failed_cases(
+        self, results: Sequence[CaseResult], prompt: str, prose: str
+    ) -> Mapping[str, FailedCase]:
+        """What is said of the cases that fail, by the case. Raises `PromptoptError` of a user's hook."""
+        custom = self.context.hooks.categorize
+        return describe(results, prompt=prompt, prose=prose, custom=custom).by_case
+
     def check_halting(self) -> None:
         """The engine has made a step: at the target and after an iteration the halting rules are asked."""
         settings, rate = self.context.settings, pass_rate(self.best.evidence(self._split)) or 0.0
@@ -260,6 +268,14 @@ class ExternalSearch(BaseSearch, ABC):
 
 def _key(overlay: Overlay) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(overlay.items()))
+
+
+def feedback_on(case: FailedCase | None) -> str:
+    """What an engine is told of a case: what is wrong with it, or, for None, that it passes."""
+    if case is None:
+        return "This case passes."
+    wrong = case.message if case.expected is None else f"The expected output is {case.expected!r}."
+    return " ".join([f"This case fails ({case.category}).", wrong, *case.difference])
 
 
 def split_instruction(prose: str) -> tuple[str, str]:

@@ -12,9 +12,8 @@ from typing import Any
 import gepa
 
 from pytest_promptopt.errors import PromptoptError
-from pytest_promptopt.failures import describe
 from pytest_promptopt.records import CaseResult, Message, Split
-from pytest_promptopt.strategies.external.engine import REFUSED_SCORE, ExternalSearch
+from pytest_promptopt.strategies.external.engine import REFUSED_SCORE, ExternalSearch, feedback_on
 
 #: What GEPA calls a candidate: the texts of all components by name.
 Candidate = dict[str, str]
@@ -84,24 +83,16 @@ class _Adapter:
 
     def _records(self, prompt: str, prose: str, results: Sequence[CaseResult]) -> list[dict[str, Any]]:
         """In the form that GEPA recommends: inputs, outputs and what is right or wrong about them."""
-        hooks = self._search.context.hooks
-        failed = {
-            case.case: case
-            for case in describe(results, prompt=prompt, prose=prose, custom=hooks.categorize).failed
-        }
+        failed = self._search.failed_cases(results, prompt, prose)
         records: list[dict[str, Any]] = []
         for result in results:
             case = failed.get(result.case.id)
             calls = [c for o in result.outcomes for c in o.calls if c.prompt == prompt][:1]
             inputs = case.inputs if case else calls[0].variables if calls else {}
             output = case.actual if case else calls[0].text if calls else ""
-            feedback = "This case passes."
-            if case is not None:
-                wrong = (
-                    case.message if case.expected is None else f"The expected output is {case.expected!r}."
-                )
-                feedback = " ".join([f"This case fails ({case.category}).", wrong, *case.difference])
-            records.append({"Inputs": dict(inputs), "Generated Outputs": output, "Feedback": feedback})
+            records.append(
+                {"Inputs": dict(inputs), "Generated Outputs": output, "Feedback": feedback_on(case)}
+            )
         return records
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from statistics import median
 
 from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.candidates import Candidate, EvaluatedCandidate
@@ -100,8 +101,8 @@ class ExampleCandidates:
                 continue
             text = incumbent.text(prompt)
             body = without_examples(text)
-            form = Form.TURNS if prompt.is_chat else Form.BLOCK
             pool = self._pool(prompt, results)
+            form = _form(body, pool) if prompt.is_chat else Form.BLOCK
             others = [other for other in self._search.group.prompts if other is not prompt]
             shown = shown_by(others, incumbent.overlay, results, self._search.context.hooks.redact)
             sets = draw_example_sets(
@@ -136,6 +137,14 @@ class ExampleCandidates:
             besides=self._search.original.evidence(Split.VALIDATION),
             redact=self._search.context.hooks.redact,
         )
+
+
+def _form(body: str, pool: Sequence[CaseExample]) -> Form:
+    """Whole turns, unless each example would then be mostly a repetition of what is around its inputs."""
+    if not pool:
+        return Form.TURNS
+    repeated = _context(body, pool, Form.TURNS) - _context(body, pool, Form.INPUTS)
+    return Form.INPUTS if repeated > median(map(length_of, pool)) else Form.TURNS
 
 
 def _context(body: str, pool: Sequence[CaseExample], form: Form) -> int:

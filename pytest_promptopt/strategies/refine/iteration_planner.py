@@ -74,8 +74,9 @@ class IterationPlanner:
         economy, call_budget = self._state.economy, self._search.context.call_budget
         if stop := call_budget.stop_below(1 + self._search_budget.calls_for(self._least_runs(phase))):
             return stop
-        failing = self.open(phase)
-        if self._search.iterations and not economy.pays(failing):
+        failing, limited = self.open(phase), call_budget.left() is not None
+        # Under a ceiling calls that are left would buy nothing else.
+        if self._search.iterations and not limited and not economy.pays(failing):
             least_gain = self._search.context.settings.least_gain
             points = 100 * economy.gain(failing) / max(1, self._search.best.foresight.cases)
             return Stop(
@@ -83,7 +84,6 @@ class IterationPlanner:
                 f"the next iteration is expected to win {points:.1f} points for "
                 f"{economy.expected_cost:.0f} calls, less than {least_gain:g} for 100",
             )
-        limited = call_budget.left() is not None
         if phase is Phase.TRAINING and limited and self._validation_promises_more():
             return Stop(
                 HaltReason.RETURNS,
