@@ -15,7 +15,7 @@ from pytest_promptopt.records import Answer, Message, Request
 from pytest_promptopt.text import cut_middle, encodable
 
 #: Failing cases that one request shows, and characters of each input and answer.
-CASES = 4
+CASES = 6
 MAX_SHOWN = 600
 #: Characters of a stage's prompt.
 MAX_PROMPT = 1_500
