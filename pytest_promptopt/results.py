@@ -108,6 +108,7 @@ class Iteration:
     :param before: the incumbent's pass rate before it, on the cases of its phase; `best` after it.
     :param unverified: training cases that the incumbent was not run on yet: `best` is foreseen there.
     :param critiques: how often a model was asked what is wrong with the worst answers.
+    :param at_fault: of a pipeline which stages the failing cases were put down to when it began, in words.
     :param foresight: `best` with its interval; None in the validation phase, whose cases are all run.
     :param spend: what was paid since the iteration before it ended, or since the original was measured.
     """
@@ -123,6 +124,7 @@ class Iteration:
     unverified: int = 0
     foresight: Foresight | None = None
     critiques: int = 0
+    at_fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -260,6 +262,27 @@ class Migration:
 
 
 @dataclass(frozen=True)
+class StageAtFault:
+    """Which stage of a pipeline lost a case that fails.
+
+    :param stage: its prompt; empty where that is unclear.
+    :param share: how probably it is this stage, from 0 to 1.
+    :param by: what shows it: ``ended`` (before it called another stage), ``grade``, ``text`` (the case under
+        another text of the stage), ``swap`` (with another answer of it), ``judge``, ``repeats`` (another one
+        only repeats its input), ``others`` (other failing cases); empty where it is unclear.
+    :param why: it in a sentence.
+    :param frozen: whether this stage may not be rewritten.
+    """
+
+    case: str
+    stage: str = ""
+    share: float = 0.0
+    by: str = ""
+    why: str = ""
+    frozen: bool = False
+
+
+@dataclass(frozen=True)
 class PromptResult:
     """What a run did for one prompt file.
 
@@ -279,6 +302,8 @@ class PromptResult:
     :param examples: the training cases that stand in `after` as examples.
     :param models: the scores with each of several models; empty with one.
     :param worse_with: the model with which the new text is shown to be worse, so that it was left alone.
+    :param at_fault: of a pipeline the stage at fault of each case that failed under the text before, by all
+        that is known in the end.
     :param migration: what became of it with the old and the new model; None without a migration.
     :param verbosity: a warning where only a judge likes its longer answers better; else empty.
     :param asked_before: how often a gain on these train and validation cases was tested before, each time
@@ -314,6 +339,7 @@ class PromptResult:
     models: tuple[ModelChange, ...] = ()
     worse_with: str = ""
     migration: Migration | None = None
+    at_fault: tuple[StageAtFault, ...] = ()
 
 
 @dataclass(frozen=True)

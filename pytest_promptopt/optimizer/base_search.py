@@ -29,11 +29,12 @@ from pytest_promptopt.optimizer.protocols import StopRun, Trial
 from pytest_promptopt.optimizer.race import in_turns
 from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.optimizer.search_state import STOPPED_BY_USER, SearchState
+from pytest_promptopt.optimizer.stage_faults.stage_faults import StageFaults
 from pytest_promptopt.optimizer.strategy import ScoringNeeds
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import with_examples_of
 from pytest_promptopt.records import Overlay, Spend, Split, pass_rate
-from pytest_promptopt.results import Iteration
+from pytest_promptopt.results import Iteration, StageAtFault
 
 
 class BaseSearch:
@@ -182,7 +183,13 @@ class BaseSearch:
         """
         if not overlays or not cases:
             return [() for _ in overlays]
-        return self.context.evaluator.evaluate([Trial(overlay, tuple(cases)) for overlay in overlays])
+        return self.run_trials([Trial(overlay, tuple(cases)) for overlay in overlays])
+
+    def run_trials(self, trials: Sequence[Trial]) -> list[Results]:
+        """Run trials, and keep what they show of the stages of pipelines. Raises `StopRun`."""
+        measured = self.context.evaluator.evaluate(trials)
+        self.state.faults.log.note(trials, measured, self.group.prompts)
+        return measured
 
     def refusal(self, overlay: Overlay) -> str | None:
         """Why these texts are refused, in a sentence; None when they may be tried."""
@@ -252,7 +259,7 @@ class BaseSearch:
         progress = SearchProgress(
             phase=phase,
             iterations=len(self.iterations),
-            rates=(*self.state.rates, self._rate(phase, best)),
+            rates=(*self.state.rates_of_stage, self._rate(phase, best)),
             fruitless=self.state.fruitless,
             target=settings.target,
             plateau=settings.plateau,
@@ -283,6 +290,7 @@ class BaseSearch:
             spend=self.context.paid() - state.paid_before,
             elapsed=self.context.clock() - self._started,
             critiques=state.critiques.made,
+            at_fault=state.at_fault,
         )
         state.critiques.made = 0
         state.paid_before = self.context.paid()
@@ -410,7 +418,7 @@ class BaseSearch:
                 scored.append(self._completed(version))
             except StopRun as stopped:
                 self.notes.append(f"not all training and validation cases could be run: {stopped.why}")
-                scored = scored or [self._drop_partial_splits(version)]
+                scored = scored or [version.on_whole_splits(self.group)]
                 break
         allowed: list[EvaluatedCandidate] = []
         for version in scored:
@@ -429,14 +437,11 @@ class BaseSearch:
                 version = replace(version, results={**version.results, split: results})
         return version
 
-    def _drop_partial_splits(self, version: EvaluatedCandidate) -> EvaluatedCandidate:
-        """`version` without the splits that it was not run on whole: their rate would mean nothing."""
-        whole = {
-            split: results
-            for split, results in version.results.items()
-            if len(results) == len(self.group.ids(split))
-        }
-        return replace(version, results=whole)
+    @property
+    def at_fault(self) -> tuple[StageAtFault, ...]:
+        """The stages at fault of the cases that fail under the original."""
+        faults = StageFaults(self.group, self.state.faults)
+        return faults.told(self.original.overlay, self.original.evidence(*SEARCHED))
 
     def _rate(self, phase: Phase, version: EvaluatedCandidate) -> float:
         if phase is Phase.TRAINING:

@@ -66,6 +66,12 @@ class EvaluatedCandidate:
         rate = pass_rate(results) or 0.0
         return Foresight(rate, rate, rate, 0.0, len(results), len(results))
 
+    def on_whole_splits(self, group: PromptGroup) -> EvaluatedCandidate:
+        """It without the splits that it was not run on whole: their rate would mean nothing."""
+        sizes = {split: len(group.ids(split)) for split in self.results}
+        whole = {split: found for split, found in self.results.items() if len(found) == sizes[split]}
+        return replace(self, results=whole)
+
     def spared(self, group: PromptGroup) -> tuple[str, ...]:
         """The training cases that it was not run on, and the validation cases if it was run on none."""
         return (*self.unverified, *(() if Split.VALIDATION in self.results else group.ids(Split.VALIDATION)))

@@ -420,6 +420,7 @@ class Finalizer:
                 models=changes_by_model(self._scored),
                 worse_with=fall.model if changed and fall else "",
                 migration=self.migration,
+                at_fault=self._search.at_fault,
             )
 
     def _outcome(self, changed: bool, unwritten: str) -> PromptOutcome:

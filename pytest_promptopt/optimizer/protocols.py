@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pytest_promptopt.errors import ModelError, PromptoptError
@@ -28,11 +28,14 @@ class Trial:
     """The cases (by id) to run under an overlay.
 
     :param samples: the numbers of the samples of each case; None for those that it always has, from 0 on.
+    :param answers: what is said in the place of the model, by the key of the request (`Call.key`); all other
+        requests are asked as always.
     """
 
     overlay: Overlay
     cases: tuple[str, ...]
     samples: tuple[int, ...] | None = None
+    answers: Mapping[str, str] = field(default_factory=dict)
 
 
 #: Runs trials together: results in the order asked, one per case of each.

@@ -70,6 +70,8 @@ class ScreeningEvaluator:
         return self._faults[name, text]
 
     def _seen(self, trial: Trial, results: Results) -> Results:
+        if trial.answers:  # what is said in the place of a model tells nothing of a text
+            return results
         if not trial.overlay:
             self._learn(results)
         elif why := why_not_renderable(results) or self._why_without_answers(trial, results):

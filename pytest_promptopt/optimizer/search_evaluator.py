@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from pytest_promptopt.errors import PromptoptError
 from pytest_promptopt.optimizer.candidates import Results
@@ -66,7 +67,7 @@ def _checked(
                 )
         # With the ids of our own: one that is given may be no plain text.
         results = evaluator.evaluate(
-            [Trial(trial.overlay, tuple(known[id] for id in cases), trial.samples) for trial, cases in asked]
+            [replace(trial, cases=tuple(known[id] for id in cases)) for trial, cases in asked]
         )
         check()
         return results

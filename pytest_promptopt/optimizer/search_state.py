@@ -12,6 +12,7 @@ from pytest_promptopt.optimizer.candidate_checks import CandidateChecks
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
 from pytest_promptopt.optimizer.halting import HaltReason, Phase, Stop
 from pytest_promptopt.optimizer.proposal.critic import CritiqueState
+from pytest_promptopt.optimizer.stage_faults.stage_faults import FaultState
 from pytest_promptopt.records import Spend
 from pytest_promptopt.results import Iteration
 
@@ -29,10 +30,13 @@ class SearchState:
     :param original: the texts as they were, with their results; `best` the incumbent.
     :param begun: whether the original is measured.
     :param checks: what every candidate is checked by, with the texts that were seen.
+    :param stage: the prompt that is probably rewritten next; empty where nobody says.
+    :param at_fault: which stages the failing cases are put down to, in words.
     :param rates: the incumbent's rate when each iteration of this phase began; `rate_before` when the one at
         work began.
     :param fruitless: iterations in a row, up to now, that brought no new and usable candidate.
     :param critiques: what was said of the worst answers under its texts.
+    :param faults: what is known of the stages of its pipelines.
     :param paid_before: what was paid when the last iteration ended: the next one counts all calls since then.
     :param stop: why it ended, or that it was not begun.
     """
@@ -44,9 +48,19 @@ class SearchState:
     iterations: list[Iteration] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     checks: CandidateChecks = field(default_factory=CandidateChecks)
+    stage: str = ""
+    at_fault: str = ""
     rates: list[float] = field(default_factory=list)
     rate_before: float = 0.0
     fruitless: int = 0
     critiques: CritiqueState = field(default_factory=CritiqueState)
+    faults: FaultState = field(default_factory=FaultState)
     paid_before: Spend = NOTHING_PAID
     stop: Stop = NOT_BEGUN
+
+    @property
+    def rates_of_stage(self) -> list[float]:
+        """The `rates` of the iterations that rewrote the prompt that is next: each stage has a plateau."""
+        made = self.iterations[len(self.iterations) - len(self.rates) :]
+        told = zip(self.rates, made, strict=True)
+        return [rate for rate, each in told if self.stage in ("", *each.prompts) or not each.prompts]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from pytest_promptopt.errors import PromptoptError
+from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
 from pytest_promptopt.optimizer.foreign_errors import STRATEGY
 from pytest_promptopt.optimizer.halting import HaltReason, Stop
@@ -19,7 +20,7 @@ from pytest_promptopt.optimizer.search_context import SearchContext, end_search
 from pytest_promptopt.optimizer.search_state import NOT_BEGUN, NOT_MEASURED, STOPPED_BY_USER
 from pytest_promptopt.optimizer.strategy import GroupSearch, Strategy
 from pytest_promptopt.records import CaseResult, Split
-from pytest_promptopt.results import Iteration
+from pytest_promptopt.results import Iteration, StageAtFault
 
 T = TypeVar("T")
 
@@ -43,6 +44,7 @@ class SupervisedSearch:
         self.iterations: Sequence[Iteration] = ()
         self.notes: list[str] = []
         self.stop = NOT_BEGUN
+        self.at_fault: tuple[StageAtFault, ...] = ()
         self._strategy = strategy
 
     @property
@@ -97,6 +99,8 @@ class SupervisedSearch:
     def _take_account(self, search: GroupSearch) -> None:
         self.notes += [str(note) for note in search.notes]
         self.iterations = tuple(_instance(each, Iteration, "iterations") for each in search.iterations)
+        if isinstance(search, BaseSearch):
+            self.at_fault = search.at_fault
 
 
 def _version(found: object, name: str, group: PromptGroup) -> EvaluatedCandidate:

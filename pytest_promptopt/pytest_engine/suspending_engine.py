@@ -276,6 +276,7 @@ class SuspendingEngine:
             opened = self._bodies.take(pending.case, pending.overlay, pending.sample) or self.open_run(
                 pending.case, pending.overlay, sample=pending.sample, attempt=pending.attempts
             )
+            opened.answers = pending.answers
         except PromptFileError as error:  # the candidate is no prompt; a search asks first, others may not
             pending.outcome = Outcome(
                 case.id, Status.ERRORED, 0.0, sample=pending.sample, error=str(error), unrenderable=True
@@ -283,7 +284,7 @@ class SuspendingEngine:
             return
         run, buffered = self._silent(opened)
         self._upcoming.note(run)
-        if not pending.overlay and self.withheld.asks(case, run.keys):
+        if not (pending.overlay or pending.answers) and self.withheld.asks(case, run.keys):
             pending.outcome = Outcome(case.id, Status.SKIPPED, 0.0, pending.sample)
         elif run.missing:
             try:

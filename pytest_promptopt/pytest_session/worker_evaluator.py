@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pytest_promptopt.models.client import ModelClient
@@ -100,7 +101,8 @@ class WorkerEvaluator:
         """Cases may turn out to ask what stricter ones ask, under the texts that are in the files."""
         for (number, id), outcomes in sorted(found.items(), key=lambda entry: self._order[entry[0][1]]):
             case = self._cases[self._order[id]].case
-            for outcome in () if trials[number].overlay else outcomes:
+            changed = trials[number].overlay or trials[number].answers
+            for outcome in () if changed else outcomes:
                 self.withheld.asks(case, [call.key for call in outcome.calls])
 
     def _result(self, trial: Trial, id: str, outcomes: tuple[Outcome, ...] | None) -> CaseResult:
@@ -202,11 +204,7 @@ class Evaluations:
         jobs = self._cut(self._size(worker, workers))
         numbers = list(dict.fromkeys(number for number, _ in jobs))
         trials = [
-            Trial(
-                self._trials[number].overlay,
-                tuple(case for n, case in jobs if n == number),
-                self._trials[number].samples,
-            )
+            replace(self._trials[number], cases=tuple(case for n, case in jobs if n == number))
             for number in numbers
         ]
         task = Task("evaluate", {"trials": [trial_to_json(trial) for trial in trials]}, len(jobs))

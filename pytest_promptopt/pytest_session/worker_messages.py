@@ -61,9 +61,11 @@ def trial_to_json(trial: Trial) -> dict[str, Any]:
         "overlay": dict(trial.overlay),
         "cases": list(trial.cases),
         "samples": None if trial.samples is None else list(trial.samples),
+        "answers": dict(trial.answers),
     }
 
 
 def trial_from_json(data: Mapping[str, Any]) -> Trial:
     samples: Sequence[int] | None = data["samples"]
-    return Trial(data["overlay"], tuple(data["cases"]), None if samples is None else tuple(samples))
+    numbers = None if samples is None else tuple(samples)
+    return Trial(data["overlay"], tuple(data["cases"]), numbers, data["answers"])

@@ -25,6 +25,8 @@ class PendingSample(Generic[C]):
     case: C
     overlay: Overlay = field(default_factory=dict)
     sample: int = 0
+    #: What is said in the place of the model, by the key of the request.
+    answers: Mapping[str, str] = field(default_factory=dict)
     attempts: int = 0
     waiting: set[str] = field(default_factory=set)
     #: Calls that the last suspended run had answered, and that the next one will have.

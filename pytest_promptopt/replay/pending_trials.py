@@ -29,7 +29,7 @@ class PendingTrials(Generic[C]):
         self._trials = [
             [
                 [
-                    PendingSample(cases[case], overlay=trial.overlay, sample=sample)
+                    PendingSample(cases[case], trial.overlay, sample, trial.answers)
                     for sample in (
                         range(cases[case].case.samples) if trial.samples is None else trial.samples
                     )

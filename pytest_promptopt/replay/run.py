@@ -71,6 +71,8 @@ class Run(Generic[C]):
     files: Mapping[str, PromptFile] = field(default_factory=dict)
     sample: int = 0
     attempt: int = 0
+    #: What is said in the place of the model, by the key of the request of a call of `prompt(...)`.
+    answers: Mapping[str, str] = field(default_factory=dict)
     #: Whether an unknown answer suspends the run; otherwise the call blocks.
     suspends: Callable[[], bool] = lambda: False
     #: What it is suspended with.

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from pytest_promptopt.errors import ModelError, PromptoptError
 from pytest_promptopt.models.call_records import CallResult
 from pytest_promptopt.models.client import ModelClient
-from pytest_promptopt.records import Request, Role
+from pytest_promptopt.records import Answer, Request, Role, StopReason
 from pytest_promptopt.replay.run import Run
 from pytest_promptopt.replay.suspension import Suspended, let_siblings_ask
 
@@ -94,7 +94,7 @@ class RunCalls:
         __tracebackhide__ = True
         run = self.run
         try:
-            known = client.look_up(request)
+            known = self._known(request, client)
         except OSError as error:  # no answer is to blame
             self.fail(PromptoptError(f"{self.name}: its answer cannot be looked up: {error}"))
         if known is not None or self._is_inside(client):
@@ -105,12 +105,19 @@ class RunCalls:
             self.fail(run.refusal)
         return None
 
+    def _known(self, request: Request, client: ModelClient) -> CallResult | None:
+        said = self.run.answers.get(request.key)
+        if said is None:
+            return client.look_up(request)
+        answer = Answer(said, request.model, StopReason.END, usage=None, cost=0.0, latency=0.0)
+        return CallResult(answer, None, cached=True)
+
     def _answers(self, asked: Sequence[tuple[Request, ModelClient]]) -> list[CallResult]:
         """What is known of each; raises for one without an answer."""
         __tracebackhide__ = True
         answers = []
         for request, client in asked:  # no comprehension, whose frame would show in a traceback
-            known = client.look_up(request)
+            known = self._known(request, client)
             assert known is not None
             if known.answer is None:
                 assert known.error is not None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_promptopt.failures.categories import CONFUSION
 from pytest_promptopt.gate_rule import GateDecision, GateRule, GateVerdict
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
+from pytest_promptopt.optimizer.stage_faults.telling import tell_by_results
 from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.records import EPSILON, Status
 from pytest_promptopt.reports.lines import (
@@ -26,6 +27,7 @@ from pytest_promptopt.reports.lines import (
     headed,
     passed_samples,
 )
+from pytest_promptopt.reports.stage_wording import faults_sentence
 from pytest_promptopt.reports.wording import (
     junit_name,
     model_name,
@@ -70,6 +72,8 @@ def failure_section(
             lines.extend(Line(f"    {example}") for example in example_cases(failing, told))
         lines.extend(_flaky(check, told))
         lines.extend(_errored(check))
+        if at_fault := faults_sentence(list(tell_by_results(check.results).values())):
+            lines.append(Line(f"  stage at fault: {printable(at_fault)}"))
         lines.append(Line())
     if any(c.failing for c in shown):
         lines.append(Line("To let a model rewrite the failing prompts, run: pytest --optimize", BOLD))

@@ -14,8 +14,10 @@ from math import fsum, isfinite
 from typing import TYPE_CHECKING, Any
 
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
+from pytest_promptopt.optimizer.stage_faults.telling import tell_by_results
 from pytest_promptopt.records import Call, CaseResult, Outcome, Status
 from pytest_promptopt.reports.session_report import SessionReport
+from pytest_promptopt.reports.stage_wording import fault_sentence
 from pytest_promptopt.reports.wording import SPLIT_NAMES
 from pytest_promptopt.text import cut_end, cut_middle, encodable, one_line, value_text
 
@@ -125,10 +127,13 @@ def case_details(report: SessionReport, *, limit: int) -> list[str]:
     found: dict[str, dict[str, Any]] = {}
     for check in report.checks:
         failed = failed_cases(report, check.prompt)
+        faults = tell_by_results(check.results)
         for result in check.results:
             details = found.setdefault(result.case.id, _details(result, limit))
             if result.case.id in failed:
                 details["why"].append(_why(check.prompt, failed[result.case.id], limit))
+            if (fault := faults.get(result.case.id)) is not None and fault.stage:
+                details["fault"] = fault_sentence(fault)
     everything = list(found.values())
     return [_packed(everything[start : start + CHUNK]) for start in range(0, len(everything), CHUNK)]
 

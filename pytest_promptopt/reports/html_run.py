@@ -23,6 +23,7 @@ from pytest_promptopt.reports.evidence_wording import (
 from pytest_promptopt.reports.html_passages import passages_data
 from pytest_promptopt.reports.labels import dominant_answer_lines
 from pytest_promptopt.reports.passage_evidence import passage_evidence
+from pytest_promptopt.reports.stage_wording import fault_sentence, faults_sentence
 from pytest_promptopt.reports.tried_texts import ORIGINAL, TriedTexts, read_journal
 from pytest_promptopt.reports.wording import SPLIT_NAMES, cost, duration
 from pytest_promptopt.results import CandidateResult, Iteration, PromptResult, RunResult, SplitScore
@@ -79,6 +80,8 @@ def _prompt(prompt: PromptResult, tried: TriedTexts, alpha: float) -> dict[str, 
         ],
         "fixed": _cases(prompt.fixed),
         "broken": _cases(prompt.broken),
+        "faults": faults_sentence(prompt.at_fault),
+        "at_fault": [[fault.case, fault_sentence(fault)] for fault in prompt.at_fault[:MAX_CASES]],
         "diff": side_by_side(prompt.before, prompt.after) if changed else [],
         "passages": passages_data(passage_evidence(prompt, tried, alpha), prompt.before, prompt.after),
         "iterations": [_iteration(each, prompt, tried) for each in prompt.iterations],

@@ -41,6 +41,9 @@ besides, the ``requests`` sent for these, repeated ones too, their ``input_token
   prompt), ``flaky`` (whether it both passed and failed);
   ``category``, ``expected``, ``actual``, ``message`` of its first failed sample (``expected`` is null also
   when the test states a constraint: see ``message``); ``error`` of its first sample whose model call failed;
+  ``stage_at_fault``, null but for a failing case of a pipeline: ``stage`` (the path of its prompt, empty
+  where that is unclear), its ``share`` (how probably it is at fault), ``by`` (``ended``, ``grade``, ``swap``:
+  a passing sample parts from it there, ``repeats``, ``others``), ``why``;
   ``verdicts`` of judges on its first sample that has an answer: ``criterion``, ``score``, ``issues``,
   ``strengths``, ``suggestions`` (``text``, ``category``, ``impact``), ``reasons``, ``threshold``, ``model``;
   ``stages`` of a pipeline on its first failed sample, else empty: ``prompt``, its number of ``calls``, of the
@@ -122,6 +125,9 @@ besides, the ``requests`` sent for these, repeated ones too, their ``input_token
   the model with which ``after`` is shown to be worse, so that it was not written
 * their ``migration``, null without one: ``old`` and ``new``, each a ``model`` and its ``scores`` on held-out
   cases
+* ``at_fault``, of a pipeline, one object per case that failed under ``before``, by all that was known in the
+  end: ``case``, and as above ``stage``, ``share``, ``by`` (also ``text``, ``judge``), ``why``, and whether
+  this stage is ``frozen``
 * their ``passages``, by texts that were tried with and without them: ``tried``, one object per set of
   passages that only one of two texts had: ``passages`` (lines and sentences), ``new`` (whether they stand in
   ``after``; else only in ``before``), of how many train and validation ``cases``, flaky ones left out, that
@@ -136,7 +142,8 @@ besides, the ``requests`` sent for these, repeated ones too, their ``input_token
   training cases this text leaves ``unverified``, its ``foresight`` (null in the validation phase:
   ``rate``, the ends ``low`` and ``high`` of its 90 % interval, its standard deviation ``sd``, how many of
   ``cases`` were ``run``; ``best`` is measured when all were), ``elapsed``, how many ``critiques`` of the
-  worst answers a model was asked for, ``spend``, ``candidates`` with
+  worst answers a model was asked for, which stages its failing cases were put down to (``at_fault``, in
+  words), ``spend``, ``candidates`` with
   ``id``, ``prompts``, ``direction``, ``reason``, ``rate`` and the ``split`` that it was measured or
   estimated on, how many of its cases were ``run`` and compared (with an answer under both texts, examples in
   neither), ``verdict``, ``why``, ``fixed``, ``broken``
@@ -171,6 +178,7 @@ from pytest_promptopt.file_writing import replace_file
 from pytest_promptopt.gate_rule import GateDecision
 from pytest_promptopt.model_comparison import ModelComparison, ModelFigures, model_figures
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
+from pytest_promptopt.optimizer.stage_faults.telling import tell_by_results
 from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.records import CaseResult, Spend
 from pytest_promptopt.reports.baseline_json import compared_json, noise_json
@@ -178,6 +186,7 @@ from pytest_promptopt.reports.baseline_wording import noises
 from pytest_promptopt.reports.mutation_report import mutation_json
 from pytest_promptopt.reports.passage_evidence import PromptPassages, passage_evidence
 from pytest_promptopt.reports.session_report import SessionCalls, SessionReport
+from pytest_promptopt.reports.stage_wording import fault_json
 from pytest_promptopt.reports.tried_texts import read_journal
 from pytest_promptopt.results import Iteration, ModelChange, PromptResult, RunResult, SplitScore
 from pytest_promptopt.stage_trace import stage_trace
@@ -231,6 +240,7 @@ def _settings(settings: Settings) -> dict[str, Any]:
 def _check(check: PromptCheck, feedback: Feedback | None, noise: Mapping[str, SuiteNoise]) -> dict[str, Any]:
     categories = () if feedback is None else feedback.categories
     failed = {} if feedback is None else feedback.by_case
+    at_fault = tell_by_results(check.results)
     return {
         "prompt": check.prompt,
         "rate": check.rate,
@@ -244,7 +254,13 @@ def _check(check: PromptCheck, feedback: Feedback | None, noise: Mapping[str, Su
         "limits": [_limit(limit) for limit in check.limits],
         "categories": [dataclasses.asdict(category) for category in categories],
         "models": [_model(figures, noise.get(figures.model)) for figures in model_figures(check)],
-        "results": [_result(result, check.prompt, failed.get(result.case.id)) for result in check.results],
+        "results": [
+            {
+                **_result(result, check.prompt, failed.get(result.case.id)),
+                "stage_at_fault": fault_json(at_fault.get(result.case.id)),
+            }
+            for result in check.results
+        ],
     }
 
 
@@ -373,6 +389,7 @@ def _prompt(prompt: PromptResult, passages: PromptPassages) -> dict[str, Any]:
         "worse_with": prompt.worse_with or None,
         "migration": prompt.migration
         and {"old": _change(prompt.migration.old), "new": _change(prompt.migration.new)},
+        "at_fault": [dataclasses.asdict(each) for each in prompt.at_fault],
         "passages": {
             "tried": [{**dataclasses.asdict(each), "interval": each.interval} for each in passages.evidence],
             "untried": passages.untried,
@@ -407,6 +424,7 @@ def _iteration(iteration: Iteration) -> dict[str, Any]:
         "foresight": iteration.foresight and dataclasses.asdict(iteration.foresight),
         "elapsed": iteration.elapsed,
         "critiques": iteration.critiques,
+        "at_fault": iteration.at_fault,
         "spend": _spend(iteration.spend),
         "candidates": [dataclasses.asdict(candidate) for candidate in iteration.candidates],
     }

@@ -137,13 +137,13 @@ def _of_checks() -> dict[str, Schema]:
 
 def _of_cases() -> dict[str, Schema]:
     """Why cases fail, and each case."""
+    at_fault = _or_null(_object(stage=TEXT, share=SHARE, by=TEXT, why=TEXT))
     return {
         "gate": _object(
             model=_or_null(TEXT),
             verdict=_or_null(_one_of(GateVerdict)),
             interval=_or_null(_tuple(SHARE, SHARE)),
-            samples=_or_null(COUNT),
-            cases=_or_null(COUNT),
+            **dict.fromkeys(("samples", "cases"), _or_null(COUNT)),
         ),
         "limit": _object(
             name={"enum": [name.value for name in GateName if name is not GateName.PASS_RATE]},
@@ -177,10 +177,9 @@ def _of_cases() -> dict[str, Schema]:
             weight=POSITIVE,
             flaky=YES_OR_NO,
             category=_or_null(TEXT),
-            expected=ANYTHING,
-            actual=ANYTHING,
-            message=_or_null(TEXT),
-            error=_or_null(TEXT),
+            **dict.fromkeys(("expected", "actual"), ANYTHING),
+            **dict.fromkeys(("message", "error"), _or_null(TEXT)),
+            stage_at_fault=at_fault,
             verdicts=_list(_ref("verdict")),
             stages=_list(_ref("stage")),
         ),
@@ -284,6 +283,7 @@ def _of_runs() -> dict[str, Schema]:
             prompts=_list(_ref("optimized")),
             compared=_list(_ref("run")),
         ),
+        "fault": _object(case=TEXT, stage=TEXT, share=SHARE, by=TEXT, why=TEXT, frozen=YES_OR_NO),
         "score": _object(
             split=_one_of(Split),
             cases=COUNT,
@@ -338,13 +338,13 @@ def _of_prompts() -> dict[str, Schema]:
             same_answers=_list(_object(field=TEXT, answer=TEXT, count=COUNT, cases=COUNT)),
             examples=_list(TEXT),
             verbosity=TEXT,
-            asked_before=COUNT,
-            heldout_before=COUNT,
+            **dict.fromkeys(("asked_before", "heldout_before"), COUNT),
             caught_up=_or_null(_object(cases=COUNT, rate=_or_null(SHARE), failing=COUNT, calls=COUNT)),
             scores=_list(_ref("score")),
             models=_list(of_model),
             worse_with=_or_null(TEXT),
             migration=_or_null(_object(old=of_model, new=of_model)),
+            at_fault=_list(_ref("fault")),
             passages=_object(tried=_list(_ref("passages")), untried=COUNT),
             iterations=_list(_ref("iteration")),
         ),
@@ -393,6 +393,7 @@ def _of_searches() -> dict[str, Schema]:
             ),
             elapsed=POSITIVE,
             critiques=COUNT,
+            at_fault=TEXT,
             spend=_ref("spend"),
             candidates=_list(_ref("candidate")),
         ),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pytest_promptopt.file_writing import replace_file
 from pytest_promptopt.gate_rule import GateVerdict
+from pytest_promptopt.optimizer.stage_faults.telling import tell_by_results
 from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.records import Outcome
 from pytest_promptopt.reports.baseline_wording import noise_sentences
@@ -28,6 +29,7 @@ from pytest_promptopt.reports.session_report import (
     parts_by_split,
     whole,
 )
+from pytest_promptopt.reports.stage_wording import faults_sentence
 from pytest_promptopt.reports.wording import calls_line, cost, duration, percent
 from pytest_promptopt.results import PromptOutcome
 from pytest_promptopt.stage_trace import TracedStage, stage_trace
@@ -162,6 +164,8 @@ def _prompt(check: PromptCheck, feedback: Feedback | None) -> Iterator[str]:
     if feedback is not None:
         failing = {result.case.id: result.failing for result in check.results if result.failing}
         yield from _categories(feedback, failing)
+    if told := faults_sentence(list(tell_by_results(check.results).values())):
+        yield f"Stage at fault: {words(told)}"
     yield from _errored(check)
 
 

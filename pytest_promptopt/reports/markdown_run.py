@@ -16,6 +16,7 @@ from pytest_promptopt.reports.evidence_wording import (
 from pytest_promptopt.reports.labels import dominant_answer_lines
 from pytest_promptopt.reports.markdown_text import code, fenced, table, words
 from pytest_promptopt.reports.passage_evidence import passage_evidence, passage_sentence
+from pytest_promptopt.reports.stage_wording import fault_sentence, faults_sentence
 from pytest_promptopt.reports.tried_texts import TriedTexts, read_journal
 from pytest_promptopt.reports.wording import NO_MODEL, SPLIT_NAMES, cost, duration, percent
 from pytest_promptopt.results import ModelChange, PromptOutcome, PromptResult, RunResult, SplitScore
@@ -26,6 +27,9 @@ from pytest_promptopt.text import cut_end, one_line, plural
 MAX_DIFF = 24_000
 
 MAX_CASES = 5
+
+#: Failing cases whose stage at fault is told by itself; all are in the other reports.
+MAX_FAULTS = 20
 
 MAX_PASSAGES = 5
 
@@ -126,6 +130,12 @@ def _evidence(prompt: PromptResult, alpha: float, *, changed: bool) -> Iterator[
     iterations = len(prompt.iterations)
     candidates = sum(len(iteration.candidates) for iteration in prompt.iterations)
     yield f"Tried: {plural(iterations, 'iteration')}, {plural(candidates, 'candidate')}"
+    if told := faults_sentence(prompt.at_fault):
+        yield f"At fault: {words(told)}"
+        faults = [fault for fault in prompt.at_fault if fault.stage]
+        yield from (f"{code(fault.case)}: {words(fault_sentence(fault))}" for fault in faults[:MAX_FAULTS])
+        if len(faults) > MAX_FAULTS:
+            yield f"and {plural(len(faults) - MAX_FAULTS, 'more case')}"
     if prompt.why and prompt.outcome is not PromptOutcome.PASSING:
         yield f"Stopped: {words(f'{prompt.stop}: {prompt.why}')}"
     if prompt.note:

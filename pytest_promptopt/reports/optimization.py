@@ -36,6 +36,7 @@ from pytest_promptopt.reports.lines import (
     passed_samples,
 )
 from pytest_promptopt.reports.model_changes import migration_lines, scores_by_model
+from pytest_promptopt.reports.stage_wording import faults_sentence
 from pytest_promptopt.reports.wording import (
     SPLIT_NAMES,
     caught_up,
@@ -142,10 +143,7 @@ def _search(prompts: Sequence[PromptResult], run: RunResult, alpha: float, width
         yield _made_up(one.caught_up)
     yield from _flaky(one, width)
     yield from _tried(iterations, candidates)
-    if one.why and one.outcome is not PromptOutcome.PASSING:
-        yield from _wrapped(f"stopped:  {one.stop}: {one.why}", width, BAD if one.stop == "error" else PLAIN)
-    if one.note:
-        yield from _wrapped(f"note:     {one.note}", width, WARN)
+    yield from _ended(one, width)
     for prompt in prompts:
         if prompt.pipeline:
             yield _headline(prompt)
@@ -153,6 +151,16 @@ def _search(prompts: Sequence[PromptResult], run: RunResult, alpha: float, width
             yield from _examples(prompt, width)
             yield from _diff(prompt, run.journal)
             yield _written(prompt, run.journal)
+
+
+def _ended(one: PromptResult, width: int) -> Iterator[Line]:
+    """Which stages were at fault, why the search stopped, and what else is to be said."""
+    if told := faults_sentence(one.at_fault):
+        yield from _wrapped(f"at fault: {printable(told)}", width)
+    if one.why and one.outcome is not PromptOutcome.PASSING:
+        yield from _wrapped(f"stopped:  {one.stop}: {one.why}", width, BAD if one.stop == "error" else PLAIN)
+    if one.note:
+        yield from _wrapped(f"note:     {one.note}", width, WARN)
 
 
 def _dominant_answer_warnings(changed: Sequence[PromptResult], width: int) -> Iterator[Line]:

@@ -104,13 +104,14 @@ class ScriptEngine:
         started = time.perf_counter()
         try:
             run = self._open(pending.case, pending.overlay, pending.sample, pending.attempts)
+            run.answers = pending.answers
         except PromptFileError as error:  # the candidate is no prompt; a search asks first, others may not
             pending.outcome = Outcome(
                 case.id, Status.ERRORED, 0.0, pending.sample, error=str(error), unrenderable=True
             )
             return
         verdict = self._verdict(run)
-        if not pending.overlay and self.withheld.asks(case, run.keys):
+        if not (pending.overlay or pending.answers) and self.withheld.asks(case, run.keys):
             pending.outcome = Outcome(case.id, Status.SKIPPED, 0.0, pending.sample)
         elif run.missing:
             try:

@@ -30,6 +30,7 @@ from pytest_promptopt.optimizer.proposal.briefs import Briefing, BriefingState
 from pytest_promptopt.optimizer.proposal.requests import Brief
 from pytest_promptopt.optimizer.search_context import SearchContext
 from pytest_promptopt.optimizer.search_state import SearchState
+from pytest_promptopt.optimizer.stage_faults.stage_faults import StageFaults
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.records import Split, pass_rate
 from pytest_promptopt.strategies.pareto import (
@@ -88,7 +89,8 @@ class Evolve(BaseSearch):
     ) -> None:
         super().__init__(group, context, state)
         self._generations = generations
-        self._briefing = Briefing(group, context.settings, context.hooks, self.state.briefing)
+        faults = StageFaults(group, self.state.faults)
+        self._briefing = Briefing(group, context.settings, context.hooks, self.state.briefing, faults)
 
     def new_state(self) -> EvolveState:
         return EvolveState.of(self.group, self.context.settings.seed)

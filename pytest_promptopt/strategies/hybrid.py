@@ -66,6 +66,7 @@ class Hybrid(RefineSearch):
             checks=state.checks,
             iterations=state.iterations,
             critiques=state.critiques,
+            faults=state.faults,
             paid_before=state.paid_before,
         )
 

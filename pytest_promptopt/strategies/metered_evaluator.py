@@ -95,7 +95,7 @@ class MeteredEvaluator:
             case = self._cases[id]
             texts = _texts(trial.overlay, case)
             for sample in range(case.samples) if trial.samples is None else trial.samples:
-                yield (id, sample, *texts)
+                yield (id, sample, *texts, *trial.answers.items())
 
     def _check(self, calls: int) -> None:
         left = self.left()

@@ -106,6 +106,7 @@ def test_pipeline(prompts, message, label):
     result.stdout.fnmatch_lines(
         [
             "pipeline of prompts/one.md and prompts/two.md, train *",
+            "  at fault: two 4 of 4 failing cases*",
             "prompts/one.md: unchanged",
             "prompts/two.md: improved",
         ]

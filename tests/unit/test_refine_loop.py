@@ -895,7 +895,11 @@ def test_where_not_every_prompt_would_have_its_turn_all_are_rewritten_at_once_an
     assert [part.prompts for part in parts] == [("plan.md",), ("code.md",)]
     assert (merged.prompts, merged.verdict) == (("plan.md", "code.md"), "accepted")
     assert merged.direction == "Do what 1.1, 1.2 do."
-    assert len(world.asked) == 1, "texts for different prompts go together as they are"
+    which, *written = world.asked
+    assert "CASE 1" in which[0].messages[-1].content, (
+        "a judge is asked which stage is at fault, and cannot tell"
+    )
+    assert len(written) == 1, "texts for different prompts go together as they are"
     assert set(world.written) == {"plan.md", "code.md"}
 
 

@@ -80,6 +80,7 @@ def test_every_case_is_there_with_its_category_and_operands(tmp_path: Path) -> N
         "actual": "Billing.",
         "message": "assert 'Billing.' == 'billing'",
         "error": None,
+        "stage_at_fault": None,
         "verdicts": [],
         "stages": [],
     }

@@ -170,5 +170,5 @@ class TestMessages:
         assert paid_from_json(paid_to_json(paid)) == paid
 
     def test_a_trial(self) -> None:
-        for trial in (Trial({"p.md": "new"}, ("a", "b"), (1, 2)), Trial({}, ("a",))):
+        for trial in (Trial({"p.md": "new"}, ("a", "b"), (1, 2), {"key": "said"}), Trial({}, ("a",))):
             assert trial_from_json(trial_to_json(trial)) == trial

@@ -34,6 +34,8 @@ from pytest_promptopt.optimizer.proposal.validation_patterns import TellableWord
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.redaction import redact_result
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
+from pytest_promptopt.optimizer.stage_faults.stage_faults import FaultState, StageFaults, concerning
+from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import examples_in, without_examples
 from pytest_promptopt.records import CaseResult, Split
 from pytest_promptopt.settings import Settings
@@ -79,12 +81,18 @@ class Briefing:
     """
 
     def __init__(
-        self, group: PromptGroup, settings: Settings, hooks: SearchHooks, state: BriefingState | None = None
+        self,
+        group: PromptGroup,
+        settings: Settings,
+        hooks: SearchHooks,
+        state: BriefingState | None = None,
+        faults: StageFaults | None = None,
     ) -> None:
         self._group = group
         self._settings = settings
         self._hooks = hooks
         self._state = state or BriefingState.of(group)
+        self._faults = faults or StageFaults(group, FaultState())
 
     def begin(self, original: EvaluatedCandidate) -> None:
         """Its answers tell which cases are flaky; unless this is called, those of the first incumbent do."""
@@ -100,12 +108,12 @@ class Briefing:
         escape: bool = False,
         hurried: bool = False,
     ) -> tuple[Brief, ...]:
-        """What each candidate of iteration `number` is told; the prompts of a pipeline take turns, one each.
+        """What each candidate of iteration `number` is told: of a pipeline the stage at fault is rewritten.
 
         Few failing cases are not worth many candidates, except to escape from a plateau.
 
         :param most: candidates to ask for at most; None for as many as the settings allow.
-        :param hurried: no turns: each prompt with failing cases is rewritten now.
+        :param hurried: all stages that are at fault of enough cases are rewritten now.
         """
         if self._state.flaky is None:
             self.begin(incumbent)
@@ -114,13 +122,27 @@ class Briefing:
             result.failing is not None for split in SPLITS[phase] for result in self._steady(incumbent, split)
         )
         count = most if escape else requests_for(failing, most)
-        prompts = self._failing(phase, incumbent)
-        turns = prompts if hurried else [prompts[-1 - (number - 1) % len(prompts)]]
+        turns = self.next_prompts(phase, incumbent, several=hurried)
         return tuple(
             brief
             for prompt in turns
             for brief in self._told(prompt, number, phase, incumbent, count, escape=escape)
         )
+
+    def next_prompts(
+        self, phase: Phase, incumbent: EvaluatedCandidate, *, several: bool = False
+    ) -> Sequence[Prompt]:
+        """The prompts that are to be rewritten next.
+
+        :param several: all stages that are at fault of enough cases to learn from, see `StageFaults.turns`.
+        """
+        if len(self._group.prompts) == 1:
+            return self._group.prompts
+        if self._state.flaky is None:
+            self.begin(incumbent)
+        deciding = self._seen(incumbent, DECIDING[phase])
+        prompts = self._failing(phase, incumbent)
+        return self._faults.turns(prompts, incumbent.overlay, deciding, several=several)
 
     def guarded(self, incumbent: EvaluatedCandidate, prompt: Prompt) -> tuple[PassingCase, ...]:
         """The passing cases to show beside a request about `prompt`."""
@@ -166,6 +188,11 @@ class Briefing:
                 if name in candidate.prompts and candidate.verdict != MERGED
             )
             memory.remember(number, [each for each in about if each])
+        made = [each for each in candidates if each.kind is not Kind.CUT]
+        self._faults.learn(
+            (name for each in made for name in each.prompts),
+            (name for each in made if each.verdict == ACCEPTED for name in each.prompts),
+        )
         for candidate in candidates:
             for name in candidate.prompts:
                 accepted = candidate.verdict in (ACCEPTED, MERGED)
@@ -190,14 +217,14 @@ class Briefing:
 
         All that requests tell of cases is made of these results, so they are redacted here.
         """
-        results = steady_results(incumbent.evidence(split), self._state.flaky or ())
-        return [redact_result(result, self._hooks.redact) for result in results]
+        return [redact_result(result, self._hooks.redact) for result in self._seen(incumbent, split)]
+
+    def _seen(self, incumbent: EvaluatedCandidate, split: Split) -> Sequence[CaseResult]:
+        """The same as they are: nothing is told of these, they only name the stages at fault."""
+        return steady_results(incumbent.evidence(split), self._state.flaky or ())
 
     def _failing(self, phase: Phase, incumbent: EvaluatedCandidate) -> Sequence[Prompt]:
-        """The prompts with failing cases, all if there is none; the last of a pipeline has the first turn.
-
-        The answers of the prompts before it are known already and cost nothing.
-        """
+        """The prompts with failing cases, all if there is none."""
         failing = [
             prompt
             for prompt in self._group.prompts
@@ -293,7 +320,8 @@ class Briefing:
         return [r for r in self._steady(incumbent, split) if prompt.name in r.case.prompts]
 
     def _feedback(self, prompt: Prompt, split: Split, incumbent: EvaluatedCandidate) -> Feedback:
-        results = self._results(prompt, split, incumbent)
+        named = self._faults.named(incumbent.overlay, self._seen(incumbent, split))
+        results = concerning(prompt.name, named, self._results(prompt, split, incumbent))
         custom = self._hooks.categorize
         found = describe(
             results, prompt=prompt.name, prose=without_examples(incumbent.text(prompt)), custom=custom

@@ -17,9 +17,12 @@ SECTIONS = (
     CRITIQUE,
 )  # fmt: skip
 
+#: Sections of a request for the stage at fault.
+JUDGED = ("pipeline_stages", "passing_trace", "failing_traces")
+
 #: Whatever anybody but us wrote goes into a request through `quote_line`, `quote_block`, `quote_value` or
 #: `quote_text`.
-TAGS = Tags((*SECTIONS, "reason"))
+TAGS = Tags((*SECTIONS, *JUDGED, "reason"))
 
 #: Stands for a line break while a text is made harmless: a character that no writing uses.
 _BREAK = "\ue000"

@@ -30,6 +30,7 @@ function wholeCase(row, details) {
   const same = details.runs.length > 1 && details.runs.every((run) => JSON.stringify(inputs(run)) === JSON.stringify(inputs(details.runs[0])));
   return [
     details.why.map((why) => why.lines.length || why.remark ? [el("h3", { class: "sub" }, details.why.length > 1 ? `Difference (${why.prompt})` : "Difference"), el("pre", null, [...why.lines, why.remark].filter(Boolean).join("\n"))] : null),
+    details.fault ? el("p", { class: "small" }, el("b", null, "Stage at fault: "), details.fault) : null,
     same ? given(details.runs[0]) : null,
     details.runs.map((run) => oneRun(run, details.runs.length > 1, same)),
     details.check ? el("details", null, el("summary", null, "The test"), el("pre", null, details.check)) : null,

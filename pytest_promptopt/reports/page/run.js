@@ -31,12 +31,20 @@ function runCard(prompt) {
     prompt.warnings.map((sentence) => el("p", { class: "note bad" }, sentence)),
     scores(prompt.scores), prompt.models.map(([model, found]) => [el("h4", null, `With ${model || "no model named"}`), scores(found)]),
     changedCases("Fixed", prompt.fixed, "up"), changedCases("Broken", prompt.broken, "down"),
+    stagesAtFault(prompt),
     prompt.stop ? el("p", { class: "small soft" }, `Stopped: ${prompt.stop}`) : null, prompt.note ? el("p", { class: "note" }, prompt.note) : null,
     prompt.diff.length ? [el("h3", null, "The prompt, before and after"), sides(prompt.diff, prompt.passages), passages(prompt.passages)] : null,
     prompt.iterations.length ? [
       el("h3", null, "Pass rate by iteration"), rateChart(prompt.iterations, (prompt.scores.find((score) => score.split === "train") || {}).before),
       el("h3", null, `What was tried: ${plural(prompt.iterations.length, "iteration")}, ${plural(candidates.length, "candidate")}`), tree(prompt), matrix(prompt.matrix),
     ] : null);
+}
+
+// Which stage of a pipeline lost each case that failed before.
+function stagesAtFault(prompt) {
+  if (!prompt.faults) return null;
+  return el("details", null, el("summary", null, `At fault: ${prompt.faults}`),
+    el("div", { class: "ids", tabindex: 0 }, prompt.at_fault.map(([id, told]) => el("div", null, caseLink(id), " ", told))));
 }
 
 function scores(found) {

@@ -129,7 +129,7 @@ class CandidateSource:
     ) -> Candidate | None:
         """:param before: texts whose passages are not to blame."""
         context, prompts = self._search.context, self._search.group.prompts
-        run, fault = context.evaluator.evaluate, self._search.checks.fault
+        run, fault = self._search.run_trials, self._search.checks.fault
         tries: list[dict[str, Any]] = []
 
         def note(cut: Cut, results: Results) -> None:

@@ -7,7 +7,7 @@ iterations count more, since what is left is harder.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import NamedTuple
@@ -67,18 +67,29 @@ class Economy:
 
     :param floor: a call that wins less, in cases, is not made.
     :param cost: calls that the first iteration is expected to take.
+    :param stage: the prompt that the next iteration rewrites, and `stages` what those for each have won.
     """
 
     floor: float
     cost: float
-    iterations: Payoff = field(default_factory=Payoff)
+    stage: str = ""
+    stages: dict[str, Payoff] = field(default_factory=dict)
     _paid: float = 0.0
     _foreseen: float = 0.0
     _made: float = 0.0
 
-    def note(self, won: float, calls: int, foreseen: float) -> None:
-        """An iteration won this share of what failed, for so many calls; it takes `foreseen` at least."""
-        self.iterations.note(won)
+    @property
+    def iterations(self) -> Payoff:
+        """What iterations for the next stage have won: one that wins nothing says little of another stage."""
+        return self.stages.setdefault(self.stage, Payoff())
+
+    def note(self, won: float, calls: int, foreseen: float, stages: Collection[str] = ()) -> None:
+        """An iteration won this share of what failed, for so many calls; it takes `foreseen` at least.
+
+        :param stages: the prompts that it rewrote.
+        """
+        for stage in stages or (self.stage,):
+            self.stages.setdefault(stage, Payoff()).note(won)
         self._paid, self._made = FADING * self._paid + calls, FADING * self._made + 1
         self._foreseen = FADING * self._foreseen + foreseen
 

@@ -38,12 +38,26 @@ class ExampleCandidates:
     def drawn(self, number: int, position: int, incumbent: EvaluatedCandidate, count: int) -> list[Candidate]:
         """Up to `count` candidates that show training cases in the texts of `incumbent`.
 
+        Of a pipeline in that of the stage at fault; in others only where it has none that was not tried.
+
         :param number: of the iteration; `position` of the first of them in it.
         """
+        prompts, stage = self._search.group.prompts, self._search.state.stage
+        at_fault = [prompt for prompt in prompts if prompt.name == stage]
+        others = [prompt for prompt in prompts if prompt.name != stage]
+        drawn = self._drawn_for(at_fault, number, position, incumbent, count)
+        return drawn or self._drawn_for(others, number, position, incumbent, count)
+
+    def _drawn_for(
+        self,
+        prompts: Sequence[Prompt],
+        number: int,
+        position: int,
+        incumbent: EvaluatedCandidate,
+        count: int,
+    ) -> list[Candidate]:
         candidates: list[Candidate] = []
-        if not count:
-            return candidates
-        for prompt, text, size in self._sets(number, incumbent):
+        for prompt, text, size in self._sets(prompts, number, incumbent) if count else ():
             if len(candidates) == count:
                 break
             if (prompt.name, text) in self._tries.texts or self._is_too_long(prompt, text):
@@ -72,12 +86,14 @@ class ExampleCandidates:
     def _is_too_long(self, prompt: Prompt, text: str) -> bool:
         return len(text) >= self._tries.too_long.get(prompt.name, len(text) + 1)
 
-    def _sets(self, number: int, incumbent: EvaluatedCandidate) -> Iterator[tuple[Prompt, str, int]]:
+    def _sets(
+        self, prompts: Sequence[Prompt], number: int, incumbent: EvaluatedCandidate
+    ) -> Iterator[tuple[Prompt, str, int]]:
         """All that may be tried, what promises most first: prompt, text, number of examples.
 
         All prompts of a pipeline together show half of the training cases at most.
         """
-        most, prompts = self._search.context.settings.examples, self._search.group.prompts
+        most = self._search.context.settings.examples
         results = self._newest(incumbent)
         half = sum(result.rate is not None for result in results) // 2
         for prompt in prompts if most else ():
@@ -87,7 +103,7 @@ class ExampleCandidates:
             body = without_examples(text)
             pool = self._pool(prompt, results)
             form = _form(body, pool) if prompt.is_chat else Form.BLOCK
-            others = [other for other in prompts if other is not prompt]
+            others = [other for other in self._search.group.prompts if other is not prompt]
             shown = shown_by(others, incumbent.overlay, results, self._search.context.hooks.redact)
             sets = draw_example_sets(
                 pool,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.halting import HaltReason, Phase, Stop
@@ -11,7 +12,7 @@ from pytest_promptopt.optimizer.race import BATCH
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.records import Split
-from pytest_promptopt.strategies.refine.economy import SHARE, Economy, Payoff, Prospect, expected_best
+from pytest_promptopt.strategies.refine.economy import SHARE, Economy, Prospect, expected_best
 from pytest_promptopt.strategies.refine.search_budget import RUN_SHARE, SearchBudget
 from pytest_promptopt.strategies.refine.state import RefineState
 
@@ -43,15 +44,22 @@ class IterationPlanner:
 
     def begin_validation(self) -> None:
         """From now on validation cases decide: what training iterations won last tells little of them."""
-        self._state.economy.iterations = Payoff()
+        self._state.economy.stages = {}
 
-    def iterated(self, before: float, phase: Phase, calls: int, least: float) -> None:
+    def turn_to(self, stage: str) -> None:
+        """The next iteration will probably rewrite this prompt."""
+        self._state.economy.stage = self._state.stage = stage
+
+    def iterated(
+        self, before: float, phase: Phase, calls: int, least: float, stages: Collection[str]
+    ) -> None:
         """An iteration is over, before which so many cases failed.
 
         :param calls: that it took; `least` were foreseen.
+        :param stages: the prompts that it rewrote.
         """
         won = (before - self.open(phase)) / before if before else 0.0
-        self._state.economy.note(won, calls, least)
+        self._state.economy.note(won, calls, least, stages)
 
     def open(self, phase: Phase) -> float:
         """How many cases of this phase the incumbent is expected to fail."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from pytest_promptopt.optimizer.acceptance import compare, is_not_worse, rank_key
 from pytest_promptopt.optimizer.base_search import BaseSearch
@@ -24,6 +24,9 @@ from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES
 from pytest_promptopt.optimizer.protocols import StopRun
 from pytest_promptopt.optimizer.rate_posterior import posterior_of
 from pytest_promptopt.optimizer.search_context import SearchContext
+from pytest_promptopt.optimizer.stage_faults.investigation import Investigation
+from pytest_promptopt.optimizer.stage_faults.stage_faults import StageFaults
+from pytest_promptopt.optimizer.stage_faults.telling import faults_line
 from pytest_promptopt.optimizer.strategy import ScoringNeeds
 from pytest_promptopt.optimizer.verdict_model import RATES, Kind
 from pytest_promptopt.records import Split, pass_rate
@@ -49,7 +52,9 @@ class RefineSearch(BaseSearch):
     def __init__(self, group: PromptGroup, context: SearchContext, state: RefineState | None = None) -> None:
         super().__init__(group, context, state)
         state = self.state
-        self._briefing = Briefing(group, context.settings, context.hooks, state.briefing)
+        self._faults = StageFaults(group, state.faults)
+        self._briefing = Briefing(group, context.settings, context.hooks, state.briefing, self._faults)
+        self._investigation = Investigation(context, self._faults, self.run_trials)
         self._candidate_source = CandidateSource(self, self._briefing)
         self._example_candidates = ExampleCandidates(self, state.examples)
         self._search_budget = SearchBudget(self, state)
@@ -162,6 +167,7 @@ class RefineSearch(BaseSearch):
         """
         while True:
             self._give_way()
+            self._turn_to_stage(phase)
             self._search_budget.reserve_for_judging()
             unpaid = self._planner.unpaid(phase)
             stop = self.halted(phase, self.best) or unpaid
@@ -198,6 +204,7 @@ class RefineSearch(BaseSearch):
                 stop := self.halted(iteration.phase, self.best)
             ):
                 return stop
+        self._look_into_stages(iteration.phase)
         incumbent, failing = self.best.id, self._planner.open(iteration.phase)
         self._make_candidates(iteration, count, drawn)
         self._decide(iteration)
@@ -205,8 +212,23 @@ class RefineSearch(BaseSearch):
             self._recover(escaping=iteration.escaping)
         asked = sum(candidate.kind in (Kind.REWRITE, Kind.MERGE) for candidate in iteration)
         calls = asked + self._search_budget.calls_for(self.context.evaluator.runs - runs)
-        self._planner.iterated(failing, iteration.phase, calls, least)
+        stages = {name for candidate in iteration for name in candidate.prompts}
+        self._planner.iterated(failing, iteration.phase, calls, least, stages)
         return None
+
+    def _turn_to_stage(self, phase: Phase) -> None:
+        """The next iteration is about the stage where it promises most."""
+        self._planner.turn_to(self._briefing.next_prompts(phase, self.best)[0].name)
+
+    def _look_into_stages(self, phase: Phase) -> None:
+        """Find the stage at fault of each failing case; journaled with what shows it."""
+        results = self.best.evidence(DECIDING[phase])
+        self._investigation.look_into(self.best, results)
+        self._turn_to_stage(phase)
+        told = self._faults.told(self.best.overlay, results)
+        self.state.at_fault = faults_line(told)
+        if told:
+            self.context.record("stages_at_fault", prompts=self.names, cases=[asdict(each) for each in told])
 
     def _make_candidates(self, iteration: OpenIteration, count: int, drawn: int) -> None:
         """Ask for candidates, and draw sets of examples."""

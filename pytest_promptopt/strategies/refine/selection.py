@@ -296,7 +296,7 @@ class CandidateSelection:
         )
         while moves := self._next_round(race, iteration, iteration.newest(runners) if merging else ()):
             trials = [Trial(iteration[move.runner.id].overlay, move.cases) for move in moves]
-            measured = self._search.context.evaluator.evaluate(trials)
+            measured = self._search.run_trials(trials)
             for move, results in zip(moves, measured, strict=True):
                 iteration.put(iteration[move.runner.id].ran(results))
                 self._search.context.record_results(move.runner.id, results)
