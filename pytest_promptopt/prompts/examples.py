@@ -93,6 +93,12 @@ def examples_in(prose: str) -> tuple[Example, ...]:
     return tuple(example for example in region.examples if example is not None) if region else ()
 
 
+def form_of_examples(prose: str) -> Form | None:
+    """How the examples in `prose` stand; None where there are none."""
+    region = _region(prose)
+    return region.form if region else None
+
+
 def with_examples_of(candidate: str, parent: str) -> str:
     """The body of `candidate` with the examples of `parent`, whatever the candidate made of its own.
 

@@ -46,6 +46,7 @@ class Hybrid(RefineSearch):
     def _generations_made(self) -> bool:
         """Make a generation of `evolve`, or take over the best when all are made; whether they are."""
         start = self.state.start = self.state.start or self._first()
+        self._search_budget.reserve_for_judging()  # a search that is taken up has nothing kept yet
         over = True
         try:
             over = Evolve(self.group, self.context, start, generations=GENERATIONS).step() is not None

@@ -25,7 +25,14 @@ from pytest_promptopt.optimizer.example_sets import (
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup, connected_groups
 from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
-from pytest_promptopt.prompts.examples import Example, examples_in, with_examples, without_examples
+from pytest_promptopt.prompts.examples import (
+    Example,
+    Form,
+    examples_in,
+    form_of_examples,
+    with_examples,
+    without_examples,
+)
 from pytest_promptopt.records import Answer, Call, Case, CaseResult, Failure, Outcome, Request, Split, Status
 from pytest_promptopt.results import PromptResult
 from pytest_promptopt.settings import NO_MODEL
@@ -260,6 +267,19 @@ def test_examples_stand_as_the_place_of_the_prompt_lets_them(
     assert {"turns" if "user:" in each.overlay["a.md"] else "block" for each in drawn} == forms
 
 
+def test_where_instructions_are_long_it_is_tried_out_whether_to_repeat_them() -> None:
+    prompt = FakePrompt("a.md", prose="Read it twice, then route it. " * 20 + "\n{{ ticket }}")
+    world = World(needs("a b " * 10, prompts=("a.md",)), prompts=[prompt])
+    group = connected_groups(world.prompts, world.cases)[0]
+    search = RefineSearch(group, world.search_context(group, replace(SETTINGS, examples=16)))
+    search.start_search()
+    tries = ExampleTries()
+    for form in (Form.INPUTS, Form.TURNS):
+        (drawn,) = ExampleCandidates(search, tries).drawn(1, 1, search.original, 1)
+        assert form_of_examples(drawn.overlay["a.md"]) is form
+        ExampleCandidates(search, tries).note(drawn, 0.0)
+
+
 @pytest.mark.parametrize(("around", "said"), [("Route it. ", 2), ("Read it twice, then route it. " * 20, 1)])
 def test_long_instructions_are_not_said_again_with_each_example(around: str, said: int) -> None:
     """Each would be mostly a repetition, which every later call pays for."""
@@ -285,7 +305,7 @@ def test_a_size_is_that_of_the_prompt_whose_examples_were_drawn() -> None:
         for count in (8, 4)
     )
     demonstrating.note(Candidate("1.1", ("b.md",), "", overlay={"a.md": eight, "b.md": four}), 0.5)
-    assert {size: payoff.tries for size, payoff in tries.won.items()} == {4: 1}
+    assert {size: payoff.tries for size, payoff in tries.won.items()} == {(4, Form.TURNS): 1}
 
 
 def test_a_case_example_is_an_example_for_a_prompt() -> None:

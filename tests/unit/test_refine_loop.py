@@ -114,6 +114,22 @@ def test_parts_are_merged_before_they_are_told_further_apart() -> None:
     assert max(runs[part] for part in replies[:2]) <= 2 * BATCH
 
 
+def test_where_few_cases_are_seen_to_fail_the_incumbent_is_run_on_before_the_next_request(
+    tmp_path: Path,
+) -> None:
+    """A request with one failing case teaches little, however unlikely it is that another one fails."""
+    cases = needs("a " * 40 + "- " * 20 + "r")
+    journal = Journal.create(tmp_path / "run", "r1")
+    World(cases, ["a", "of no use"]).run(journal=journal, candidates=1, max_iterations=2)
+    journal.close()
+    events = read_events(journal.path)
+    second = [number for number, event in enumerate(events) if event.event == "candidate"][1]
+    told = [event.data for event in events[:second] if event.event == "results"]
+    assert {case for each in told if each["candidate"] == "1.1" for case in each["rates"]} == {
+        case.id for case in cases
+    }
+
+
 def test_what_only_one_candidate_fixes_is_not_merged() -> None:
     world = World(needs(MANY), ["a b c", "a b", "c"])
     result = world.result(candidates=3, max_iterations=1)
@@ -1358,7 +1374,7 @@ def test_each_step_of_a_search_is_journaled_before_it_with_its_reason(tmp_path: 
     assert made > 1
     assert [plan["iteration"] for plan in planned[:made]] == [*range(1, made + 1)]
     assert all(plan["candidates"] for plan in planned)
-    assert not announced[-1], "the race is over, since nothing was worth its calls"
+    assert {} in announced, "a race is over, since nothing was worth its calls"
 
 
 def test_the_kept_lines_and_the_task_are_told() -> None:

@@ -19,7 +19,14 @@ from pytest_promptopt.optimizer.example_sets import (
 from pytest_promptopt.optimizer.proposal.replies import Reply
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.verdict_model import Kind
-from pytest_promptopt.prompts.examples import Example, Form, examples_in, with_examples, without_examples
+from pytest_promptopt.prompts.examples import (
+    Example,
+    Form,
+    examples_in,
+    form_of_examples,
+    with_examples,
+    without_examples,
+)
 from pytest_promptopt.records import CaseResult, Split
 from pytest_promptopt.strategies.refine.economy import Payoff
 from pytest_promptopt.strategies.refine.state import ExampleTries
@@ -74,8 +81,10 @@ class ExampleCandidates:
 
     def note(self, candidate: Candidate, won: float) -> None:
         """A set of examples won this share of what there was to win."""
-        size = sum(len(examples_in(candidate.overlay[name])) for name in candidate.prompts)
-        self._tries.won.setdefault(size, Payoff()).note(won)
+        texts = [candidate.overlay[name] for name in candidate.prompts]
+        size = sum(len(examples_in(text)) for text in texts)
+        form = next(filter(None, map(form_of_examples, texts)), None)
+        self._tries.won.setdefault((size, form), Payoff()).note(won)
 
     def note_refused(self, candidate: Candidate) -> None:
         """A set of examples was refused when it was run: no longer text is tried."""
@@ -102,24 +111,25 @@ class ExampleCandidates:
             text = incumbent.text(prompt)
             body = without_examples(text)
             pool = self._pool(prompt, results)
-            form = _form(body, pool) if prompt.is_chat else Form.BLOCK
+            forms = _forms(body, pool) if prompt.is_chat else (Form.BLOCK,)
             others = [other for other in self._search.group.prompts if other is not prompt]
             shown = shown_by(others, incumbent.overlay, results, self._search.context.hooks.redact)
             sets = draw_example_sets(
                 pool,
                 seed=f"{self._search.context.settings.seed}/{number}",
                 sizes=sizes_up_to(most),
-                length=partial(_length, _context(body, pool, form)),
+                length=partial(_length, _context(body, pool, forms[0])),
             )
-            for examples in sorted(sets, key=lambda each: self._promise(len(each))):
+            drawn = [(form, examples) for form in forms for examples in sets]
+            for form, examples in sorted(drawn, key=lambda one: self._promise(len(one[1]), one[0])):
                 if len(shown.union(example.case for example in examples)) <= half:
                     yield prompt, with_examples(text, examples, form), len(examples)
             if body != text:
                 yield prompt, body, 0
 
-    def _promise(self, size: int) -> tuple[float, int]:
-        """Sorts the size first that won most, untried ones by how near they are to the first."""
-        return -self._tries.won.get(size, Payoff()).expected, abs(size - FIRST_SIZE)
+    def _promise(self, size: int, form: Form) -> tuple[float, int]:
+        """Sorts the size and form first that won most, untried ones by how near they are to the first."""
+        return -self._tries.won.get((size, form), Payoff()).expected, abs(size - FIRST_SIZE)
 
     def _newest(self, incumbent: EvaluatedCandidate) -> Sequence[CaseResult]:
         """What came last for each training case."""
@@ -139,12 +149,12 @@ class ExampleCandidates:
         )
 
 
-def _form(body: str, pool: Sequence[CaseExample]) -> Form:
-    """Whole turns, unless each example would then be mostly a repetition of what is around its inputs."""
-    if not pool:
-        return Form.TURNS
+def _forms(body: str, pool: Sequence[CaseExample]) -> Sequence[Form]:
+    """Whole turns; but first the inputs alone where else an example would be mostly a repetition."""
     repeated = _context(body, pool, Form.TURNS) - _context(body, pool, Form.INPUTS)
-    return Form.INPUTS if repeated > median(map(length_of, pool)) else Form.TURNS
+    if not pool or repeated <= median(map(length_of, pool)):
+        return (Form.TURNS,)
+    return Form.INPUTS, Form.TURNS
 
 
 def _context(body: str, pool: Sequence[CaseExample], form: Form) -> int:

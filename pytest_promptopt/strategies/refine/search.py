@@ -197,13 +197,11 @@ class RefineSearch(BaseSearch):
         count, drawn = self._planner.worth_making(iteration.number)
         least = self._planner.prospects()[max(count, 1) - 1].calls
         training = iteration.phase is Phase.TRAINING
-        if training:
-            self._look_for_failures(count)
-            # This may show that nothing fails, and then no request is needed.
-            if not (self._failing() or self.best.unverified) and (
-                stop := self.halted(iteration.phase, self.best)
-            ):
-                return stop
+        self._look_for_failures(count)
+        # This may show that nothing fails, and then no request is needed.
+        nothing_fails = training and not (self._failing() or self.best.unverified)
+        if nothing_fails and (stop := self.halted(iteration.phase, self.best)):
+            return stop
         self._look_into_stages(iteration.phase)
         incumbent, failing = self.best.id, self._planner.open(iteration.phase)
         self._make_candidates(iteration, count, drawn)
@@ -289,9 +287,10 @@ class RefineSearch(BaseSearch):
         wanted = ENOUGH_CASES * requests
         while (missing := wanted - len(self._failing())) > 0:
             order = sorted(posterior.unrun, key=posterior.chance)
-            likely = [case for case in order if posterior.chance(case) < LIKELY] or order[:missing] * (
-                not self._failing()
-            )
+            likely = [case for case in order if posterior.chance(case) < LIKELY]
+            # A request with too few failing cases teaches little. What is run now need not be run at the end.
+            if not self._failing() or (len(self._failing()) < ENOUGH_CASES and not self._planner.short()):
+                likely = likely or order[:missing]
             wanted_now = missing if self._search_budget.fits(missing) or self._failing() else ENOUGH_CASES
             if not likely or not self._run_incumbent(likely[:wanted_now], "it probably fails there"):
                 return

@@ -12,6 +12,7 @@ from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.proposal.briefs import BriefingState
 from pytest_promptopt.optimizer.search_state import SearchState
 from pytest_promptopt.optimizer.verdict_model import Kind, Taught, VerdictModel
+from pytest_promptopt.prompts.examples import Form
 from pytest_promptopt.records import Split
 from pytest_promptopt.strategies.refine.economy import Economy, Payoff
 
@@ -39,14 +40,14 @@ class Reserve:
 
 @dataclass
 class ExampleTries:
-    """Which sets of examples were tried, as prompt and text, and what sets of each size have won.
+    """Which sets of examples were tried, as prompt and text, and what sets of each size and form have won.
 
     :param too_long: of a prompt the characters of the shortest text with examples that the model gave no case
         an answer under.
     """
 
     texts: set[tuple[str, str]] = field(default_factory=set)
-    won: dict[int, Payoff] = field(default_factory=dict)
+    won: dict[tuple[int, Form | None], Payoff] = field(default_factory=dict)
     too_long: dict[str, int] = field(default_factory=dict)
 
 
