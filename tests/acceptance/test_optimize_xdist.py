@@ -306,7 +306,8 @@ def test_tests_may_be_spread_in_any_way(desk: Desk, dist: str) -> None:
     """Where a file or a class belongs to one worker, its cases are run by one worker at a time."""
     desk.write("test_more.py", (desk.path / "test_it.py").read_text().replace("toss", "spin"))
     desk.write("conftest.py", LUCK + WITNESS)
-    result = desk.run("-n4", "--maxprocesses=2", f"--dist={dist}", "-x", "--optimize-dry-run", "--tb=no")
+    quick = ("--promptopt-max-iterations=1", "--tb=no")
+    result = desk.run("-n4", "--maxprocesses=2", f"--dist={dist}", "-x", "--optimize-dry-run", *quick)
     assert result.ret == pytest.ExitCode.INTERRUPTED, "pytest's own loop ends with the first failure"
     result.stdout.fnmatch_lines(["prompts/sort.md: improved, *"])
     assert desk.text == WEAK

@@ -166,25 +166,28 @@ class CandidateSelection:
     def _mergeable(self, contenders: Sequence[Candidate]) -> tuple[list[Candidate], Prospect]:
         """The leader and the others that fix what it fails; what a text that does all this promises."""
         incumbent = self._search.best.posterior
-        ran = [each for each in contenders if each.posterior is not None and each.posterior.known]
-        ran.sort(key=lambda each: -each.posterior.lead(incumbent).mean)  # type: ignore[union-attr,arg-type]
+        assert incumbent is not None
+        ran = [
+            (each, each.posterior)
+            for each in contenders
+            if each.posterior is not None and each.posterior.known
+        ]
+        ran.sort(key=lambda one: -one[1].lead(incumbent).mean)
         cost = 1 + 2 * ENOUGH_CASES * self._search_budget.calls_per_case
         if not ran:
             return [], Prospect(0.0, cost)
-        leader = ran[0]
-        assert leader.posterior is not None
-        failed = {case for case, rate in leader.posterior.known.items() if rate < 1 - EPSILON}
+        leader, posterior = ran[0]
+        failed = {case for case, rate in posterior.known.items() if rate < 1 - EPSILON}
         parts, more = [leader], set[str]()
-        for other in ran[1:]:
-            assert other.posterior is not None
+        for other, known in ran[1:]:
             # What the leader was not run on may be fixed by it as well.
-            fixed = {case for case, before, after in other.posterior.pairs() if after > before + EPSILON}
+            fixed = {case for case, before, after in known.pairs() if after > before + EPSILON}
             beyond = (fixed & failed) - more
             if beyond and _differ(leader, other):
                 parts.append(other)
                 more |= beyond
         # Among the failing cases that both were run on, the others fix this share; so they may of all.
-        promised = len(more) / max(1, len(failed)) * leader.posterior.failing
+        promised = len(more) / max(1, len(failed)) * posterior.failing
         return parts, Prospect(self._state.merging.expected * promised, cost)
 
     def _ablated(self, leader: Candidate, iteration: OpenIteration) -> Candidate | None:
