@@ -205,6 +205,11 @@ class WorkerPool:
         session = self._open_session()
         session.replace_crashed()
         now = time.monotonic()
+        for worker in self._workers:
+            # One whose conftest raises is over for xdist, while its process and our channel go on.
+            if worker.ended is None and session.has_crashed(worker.node):
+                worker.ended = now
+                self._events.put((worker, "ended", {}))
         return any(
             worker.ended is None or not (session.has_left(worker.node) or now > worker.ended + NOTICED)
             for worker in self._workers

@@ -90,10 +90,14 @@ class XdistSession:
         for data in crashed:
             session.worker_errordown(**data)
 
+    def has_crashed(self, node: Any) -> bool:
+        """Whether xdist has given this worker up."""
+        return node not in self._session._active_nodes
+
     def has_left(self, node: Any) -> bool:
         """Whether xdist knows that this worker has ended."""
         session = self._session
-        if node not in session._active_nodes:
+        if self.has_crashed(node):
             return True
         with session.queue.mutex:
             return any(
