@@ -180,15 +180,13 @@ from pytest_promptopt.model_comparison import ModelComparison, ModelFigures, mod
 from pytest_promptopt.optimizer.flaky_cases import flaky_cases
 from pytest_promptopt.optimizer.stage_faults.telling import tell_by_results
 from pytest_promptopt.prompt_check import PromptCheck
-from pytest_promptopt.records import CaseResult, Spend
+from pytest_promptopt.records import CaseResult
 from pytest_promptopt.reports.baseline_json import compared_json, noise_json
 from pytest_promptopt.reports.baseline_wording import noises
+from pytest_promptopt.reports.json_run import run_json, spend_json
 from pytest_promptopt.reports.mutation_report import mutation_json
-from pytest_promptopt.reports.passage_evidence import PromptPassages, passage_evidence
 from pytest_promptopt.reports.session_report import SessionCalls, SessionReport
 from pytest_promptopt.reports.stage_wording import fault_json
-from pytest_promptopt.reports.tried_texts import read_journal
-from pytest_promptopt.results import Iteration, ModelChange, PromptResult, RunResult, SplitScore
 from pytest_promptopt.stage_trace import stage_trace
 from pytest_promptopt.thresholds import LimitGate
 
@@ -218,7 +216,7 @@ def report_json(report: SessionReport) -> dict[str, Any]:
         "models": [_comparison(comparison) for comparison in report.comparisons],
         "compared": compared_json(report),
         "calls": _calls(report.calls),
-        "run": None if report.run is None else _run(report.run, report.settings),
+        "run": None if report.run is None else run_json(report.run, report.settings),
         "mutation": None if report.mutation is None else mutation_json(report.mutation),
         "notes": list(report.notes),
     }
@@ -227,7 +225,7 @@ def report_json(report: SessionReport) -> dict[str, Any]:
 
 
 def _calls(calls: SessionCalls) -> dict[str, Any]:
-    paid = _spend(calls.paid)
+    paid = spend_json(calls.paid)
     return {"cached": calls.cached, "made": calls.made, "requests": paid.pop("calls"), **paid}
 
 
@@ -339,100 +337,6 @@ def _result(result: CaseResult, prompt: str, failed: FailedCase | None) -> dict[
         "verdicts": [verdict.to_json() for outcome in shown[:1] for verdict in outcome.verdicts],
         "stages": [stage.to_json() for stage in stage_trace(result.failing)],
     }
-
-
-def _run(run: RunResult, settings: Settings) -> dict[str, Any]:
-    tried = read_journal(run, settings.rootdir)
-    return {
-        "id": run.id or None,
-        "strategy": run.strategy,
-        "interrupted": run.interrupted,
-        "elapsed": run.elapsed,
-        "journal": run.journal or None,
-        "notes": run.notes,
-        "errors": run.errors,
-        "spend": {role: _spend(spend) for role, spend in run.spend.items()},
-        "prompts": [
-            _prompt(prompt, passage_evidence(prompt, tried, settings.alpha)) for prompt in run.prompts
-        ],
-        "compared": [_run(each, settings) for each in run.compared],
-    }
-
-
-def _prompt(prompt: PromptResult, passages: PromptPassages) -> dict[str, Any]:
-    return {
-        "prompt": prompt.prompt,
-        "outcome": prompt.outcome,
-        "stop": prompt.stop,
-        "why": prompt.why,
-        "accepted": prompt.accepted,
-        "written": prompt.written,
-        "unwritten": prompt.unwritten or None,
-        "pipeline": prompt.pipeline,
-        "note": prompt.note or None,
-        "before": prompt.before,
-        "after": prompt.after,
-        "fixed": prompt.fixed,
-        "broken": prompt.broken,
-        "rates": prompt.rates,
-        "flaky": [dataclasses.asdict(case) for case in prompt.flaky],
-        "confirmation": prompt.confirmation and dataclasses.asdict(prompt.confirmation),
-        "labels": [dataclasses.asdict(score) for score in prompt.labels],
-        "same_answers": [dataclasses.asdict(same) for same in prompt.same_answers],
-        "examples": prompt.examples,
-        "verbosity": prompt.verbosity,
-        "asked_before": prompt.asked_before,
-        "heldout_before": prompt.heldout_before,
-        "caught_up": prompt.caught_up and dataclasses.asdict(prompt.caught_up),
-        "scores": [_score(score) for score in prompt.scores],
-        "models": [_change(each) for each in prompt.models],
-        "worse_with": prompt.worse_with or None,
-        "migration": prompt.migration
-        and {"old": _change(prompt.migration.old), "new": _change(prompt.migration.new)},
-        "at_fault": [dataclasses.asdict(each) for each in prompt.at_fault],
-        "passages": {
-            "tried": [{**dataclasses.asdict(each), "interval": each.interval} for each in passages.evidence],
-            "untried": passages.untried,
-        },
-        "iterations": [_iteration(iteration) for iteration in prompt.iterations],
-    }
-
-
-def _change(change: ModelChange) -> dict[str, Any]:
-    return {"model": change.model or None, "scores": [_score(score) for score in change.scores]}
-
-
-def _score(score: SplitScore) -> dict[str, Any]:
-    counts = dataclasses.asdict(score)
-    del counts["tested"], counts["effective"]
-    return {
-        **counts,
-        "interval": None if score.after is None else score.interval(score.after),
-        "p_better": score.chance.better,
-        "p_worse": score.chance.worse,
-        "test": score.chance.test,
-    }
-
-
-def _iteration(iteration: Iteration) -> dict[str, Any]:
-    return {
-        "number": iteration.number,
-        "phase": iteration.phase,
-        "before": iteration.before,
-        "best": iteration.best,
-        "unverified": iteration.unverified,
-        "foresight": iteration.foresight and dataclasses.asdict(iteration.foresight),
-        "elapsed": iteration.elapsed,
-        "critiques": iteration.critiques,
-        "at_fault": iteration.at_fault,
-        "spend": _spend(iteration.spend),
-        "candidates": [dataclasses.asdict(candidate) for candidate in iteration.candidates],
-    }
-
-
-def _spend(spend: Spend) -> dict[str, Any]:
-    unknown = 0 < spend.calls <= spend.unpriced
-    return {**dataclasses.asdict(spend), "cost": None if unknown else spend.cost}
 
 
 def plain_json(value: Any) -> Any:

@@ -5,9 +5,7 @@ Every key that a report has is required. Others may be added under the same numb
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from pytest_promptopt.baselines.compare_rule import CompareVerdict
 from pytest_promptopt.gate_rule import GateVerdict
@@ -15,53 +13,29 @@ from pytest_promptopt.mutation.findings import Notice
 from pytest_promptopt.records import Role, Split, Status
 from pytest_promptopt.reports.json_report import REPORT_SCHEMA
 from pytest_promptopt.reports.passage_evidence import PassageVerdict
+from pytest_promptopt.reports.schema_words import (
+    ANYTHING,
+    CHANGE,
+    COUNT,
+    NUMBER,
+    POSITIVE,
+    SHARE,
+    TEXT,
+    YES_OR_NO,
+    Schema,
+    by_name,
+    list_of,
+    object_of,
+    one_of,
+    or_null,
+    ref,
+    tuple_of,
+)
 from pytest_promptopt.results import CandidateVerdict, ConfirmationVerdict, PromptOutcome
 from pytest_promptopt.settings import Breaking, FailOn
 from pytest_promptopt.thresholds import GateName
 
 FILE = Path(__file__).with_name("report.schema.json")
-
-Schema = dict[str, Any]
-
-ANYTHING: Schema = {}
-TEXT: Schema = {"type": "string"}
-YES_OR_NO: Schema = {"type": "boolean"}
-COUNT: Schema = {"type": "integer", "minimum": 0}
-NUMBER: Schema = {"type": "number"}
-POSITIVE: Schema = {"type": "number", "minimum": 0}
-SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
-CHANGE: Schema = {"type": "number", "minimum": -1, "maximum": 1}
-
-
-def _or_null(schema: Schema) -> Schema:
-    if isinstance(schema.get("type"), str) and "enum" not in schema:
-        return {**schema, "type": [schema["type"], "null"]}
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-def _object(**properties: Schema) -> Schema:
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
-def _list(items: Schema) -> Schema:
-    return {"type": "array", "items": items}
-
-
-def _tuple(*items: Schema) -> Schema:
-    return {"type": "array", "prefixItems": list(items), "minItems": len(items), "maxItems": len(items)}
-
-
-def _by_name(values: Schema, *names: str) -> Schema:
-    of_names = {"propertyNames": {"enum": list(names)}} if names else {}
-    return {"type": "object", "additionalProperties": values, **of_names}
-
-
-def _ref(name: str) -> Schema:
-    return {"$ref": f"#/$defs/{name}"}
-
-
-def _one_of(values: type[StrEnum]) -> Schema:
-    return {"enum": [value.value for value in values]}
 
 
 def report_schema() -> Schema:
@@ -70,26 +44,26 @@ def report_schema() -> Schema:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "JSON report of pytest-promptopt",
         "description": "What the keys mean is said in the reference of pytest-promptopt, The JSON report.",
-        **_object(
+        **object_of(
             schema={"const": REPORT_SCHEMA},
             version=TEXT,
             settings={"type": "object"},
             passed=YES_OR_NO,
-            prompts=_list(_ref("prompt")),
-            models=_list(_ref("comparison")),
-            compared=_list(_ref("compared")),
-            calls=_object(
+            prompts=list_of(ref("prompt")),
+            models=list_of(ref("comparison")),
+            compared=list_of(ref("compared")),
+            calls=object_of(
                 cached=COUNT,
                 made=COUNT,
                 requests=COUNT,
                 input_tokens=COUNT,
                 output_tokens=COUNT,
                 unpriced=COUNT,
-                cost=_or_null(POSITIVE),
+                cost=or_null(POSITIVE),
             ),
-            run=_or_null(_ref("run")),
-            mutation=_or_null(_ref("mutation")),
-            notes=_list(TEXT),
+            run=or_null(ref("run")),
+            mutation=or_null(ref("mutation")),
+            notes=list_of(TEXT),
         ),
         "$defs": {
             **_of_checks(),
@@ -99,6 +73,7 @@ def report_schema() -> Schema:
             **_of_baselines(),
             **_of_runs(),
             **_of_prompts(),
+            **_of_passages(),
             **_of_searches(),
             **_of_mutation(),
         },
@@ -107,81 +82,83 @@ def report_schema() -> Schema:
 
 def _of_checks() -> dict[str, Schema]:
     """What pytest's own loop measured."""
-    figures = {"rate": _or_null(SHARE), "cases": COUNT, "failing": COUNT, "errored": COUNT}
+    figures = {"rate": or_null(SHARE), "cases": COUNT, "failing": COUNT, "errored": COUNT}
     return {
-        "prompt": _object(
+        "prompt": object_of(
             prompt=TEXT,
             **figures,
-            min_pass_rate=_or_null(SHARE),
-            held=_or_null(YES_OR_NO),
-            where=_or_null(TEXT),
-            gates=_list(_ref("gate")),
-            limits=_list(_ref("limit")),
-            categories=_list(_ref("category")),
-            models=_list(
-                _object(
-                    model=_or_null(TEXT),
+            min_pass_rate=or_null(SHARE),
+            held=or_null(YES_OR_NO),
+            where=or_null(TEXT),
+            gates=list_of(ref("gate")),
+            limits=list_of(ref("limit")),
+            categories=list_of(ref("category")),
+            models=list_of(
+                object_of(
+                    model=or_null(TEXT),
                     **figures,
-                    held=_or_null(YES_OR_NO),
+                    held=or_null(YES_OR_NO),
                     calls=COUNT,
-                    cost=_or_null(POSITIVE),
+                    cost=or_null(POSITIVE),
                     unpriced=COUNT,
-                    latency_p50=_or_null(POSITIVE),
-                    noise=_or_null(_object(cases=COUNT, flipping=COUNT, smallest=_or_null(SHARE))),
+                    latency_p50=or_null(POSITIVE),
+                    noise=or_null(object_of(cases=COUNT, flipping=COUNT, smallest=or_null(SHARE))),
                 )
             ),
-            results=_list(_ref("result")),
+            results=list_of(ref("result")),
         ),
     }
 
 
 def _of_cases() -> dict[str, Schema]:
     """Why cases fail, and each case."""
-    at_fault = _or_null(_object(stage=TEXT, share=SHARE, by=TEXT, why=TEXT))
     return {
-        "gate": _object(
-            model=_or_null(TEXT),
-            verdict=_or_null(_one_of(GateVerdict)),
-            interval=_or_null(_tuple(SHARE, SHARE)),
-            **dict.fromkeys(("samples", "cases"), _or_null(COUNT)),
+        "gate": object_of(
+            model=or_null(TEXT),
+            verdict=or_null(one_of(GateVerdict)),
+            interval=or_null(tuple_of(SHARE, SHARE)),
+            samples=or_null(COUNT),
+            cases=or_null(COUNT),
         ),
-        "limit": _object(
+        "limit": object_of(
             name={"enum": [name.value for name in GateName if name is not GateName.PASS_RATE]},
-            model=_or_null(TEXT),
+            model=or_null(TEXT),
             most=POSITIVE,
-            measured=_or_null(POSITIVE),
+            measured=or_null(POSITIVE),
             held=YES_OR_NO,
-            where=_or_null(TEXT),
+            where=or_null(TEXT),
             calls=COUNT,
             unpriced=COUNT,
         ),
-        "category": _object(
+        "category": object_of(
             name=TEXT,
             count=COUNT,
             observed=TEXT,
-            examples=_list(TEXT),
+            examples=list_of(TEXT),
             cause=TEXT,
             fix=TEXT,
-            cases=_list(TEXT),
-            confusion=_list(_tuple(TEXT, TEXT, COUNT)),
+            cases=list_of(TEXT),
+            confusion=list_of(tuple_of(TEXT, TEXT, COUNT)),
         ),
-        "result": _object(
+        "result": object_of(
             id=TEXT,
             case=TEXT,
-            model=_or_null(TEXT),
-            split=_one_of(Split),
-            status=_one_of(Status),
-            rate=_or_null(SHARE),
+            model=or_null(TEXT),
+            split=one_of(Split),
+            status=one_of(Status),
+            rate=or_null(SHARE),
             samples=COUNT,
             counted=COUNT,
             weight=POSITIVE,
             flaky=YES_OR_NO,
-            category=_or_null(TEXT),
-            **dict.fromkeys(("expected", "actual"), ANYTHING),
-            **dict.fromkeys(("message", "error"), _or_null(TEXT)),
-            stage_at_fault=at_fault,
-            verdicts=_list(_ref("verdict")),
-            stages=_list(_ref("stage")),
+            category=or_null(TEXT),
+            expected=ANYTHING,
+            actual=ANYTHING,
+            message=or_null(TEXT),
+            error=or_null(TEXT),
+            stage_at_fault=or_null(object_of(stage=TEXT, share=SHARE, by=TEXT, why=TEXT)),
+            verdicts=list_of(ref("verdict")),
+            stages=list_of(ref("stage")),
         ),
     }
 
@@ -189,16 +166,19 @@ def _of_cases() -> dict[str, Schema]:
 def _of_answers() -> dict[str, Schema]:
     """What a judge said of an answer, and the way of a failing case through a pipeline."""
     return {
-        "verdict": _object(
+        "verdict": object_of(
             score=SHARE,
-            issues=_list(TEXT),
-            strengths=_list(TEXT),
-            suggestions=_list(_object(text=TEXT, category=TEXT, impact=TEXT)),
+            issues=list_of(TEXT),
+            strengths=list_of(TEXT),
+            suggestions=list_of(object_of(text=TEXT, category=TEXT, impact=TEXT)),
+            reasons=TEXT,
             threshold=NUMBER,
-            **dict.fromkeys(("reasons", "criterion", "model", "better"), TEXT),
+            criterion=TEXT,
+            model=TEXT,
+            better=TEXT,
         ),
-        "stage": _object(
-            prompt=TEXT, calls=COUNT, inputs=_by_name(TEXT), output=TEXT, grade=_or_null(SHARE), why=TEXT
+        "stage": object_of(
+            prompt=TEXT, calls=COUNT, inputs=by_name(TEXT), output=TEXT, grade=or_null(SHARE), why=TEXT
         ),
     }
 
@@ -206,11 +186,11 @@ def _of_answers() -> dict[str, Schema]:
 def _of_comparisons() -> dict[str, Schema]:
     """Each pair of models on the same cases."""
     return {
-        "comparison": _object(
-            prompts=_list(TEXT),
-            models=_list(_or_null(TEXT)),
-            differences=_list(
-                _object(
+        "comparison": object_of(
+            prompts=list_of(TEXT),
+            models=list_of(or_null(TEXT)),
+            differences=list_of(
+                object_of(
                     first=TEXT,
                     second=TEXT,
                     cases=COUNT,
@@ -222,45 +202,45 @@ def _of_comparisons() -> dict[str, Schema]:
                     test=TEXT,
                 )
             ),
-            rates=_by_name(_by_name(SHARE)),
-            differing=_list(TEXT),
+            rates=by_name(by_name(SHARE)),
+            differing=list_of(TEXT),
         ),
     }
 
 
 def _of_baselines() -> dict[str, Schema]:
     """Each prompt and model against what was measured before."""
-    sides = _or_null(_object(before=POSITIVE, now=POSITIVE))
+    sides = or_null(object_of(before=POSITIVE, now=POSITIVE))
     return {
-        "compared": _object(
+        "compared": object_of(
             prompt=TEXT,
-            model=_or_null(TEXT),
+            model=or_null(TEXT),
             **{"with": TEXT},
             cases=COUNT,
-            same_text=_or_null(YES_OR_NO),
-            before=_or_null(SHARE),
-            now=_or_null(SHARE),
-            change=_or_null(CHANGE),
-            p=_or_null(SHARE),
-            p_better=_or_null(SHARE),
-            p_worse=_or_null(SHARE),
-            test=_or_null(TEXT),
-            categories=_list(_object(name=TEXT, before=COUNT, now=COUNT)),
+            same_text=or_null(YES_OR_NO),
+            before=or_null(SHARE),
+            now=or_null(SHARE),
+            change=or_null(CHANGE),
+            p=or_null(SHARE),
+            p_better=or_null(SHARE),
+            p_worse=or_null(SHARE),
+            test=or_null(TEXT),
+            categories=list_of(object_of(name=TEXT, before=COUNT, now=COUNT)),
             cost=sides,
             latency_p50=sides,
-            verdict=_one_of(CompareVerdict),
+            verdict=one_of(CompareVerdict),
             words=TEXT,
-            fail_on=_or_null(_one_of(FailOn)),
+            fail_on=or_null(one_of(FailOn)),
             margin=POSITIVE,
             failed=YES_OR_NO,
-            fixed=_list(TEXT),
-            broken=_list(TEXT),
-            flaky=_list(TEXT),
-            answers=_by_name(_object(before=TEXT, now=TEXT)),
-            new=_list(TEXT),
-            removed=_list(TEXT),
-            not_compared=_list(_object(why=TEXT, cases=_list(TEXT))),
-            other_models=_list(_or_null(TEXT)),
+            fixed=list_of(TEXT),
+            broken=list_of(TEXT),
+            flaky=list_of(TEXT),
+            answers=by_name(object_of(before=TEXT, now=TEXT)),
+            new=list_of(TEXT),
+            removed=list_of(TEXT),
+            not_compared=list_of(object_of(why=TEXT, cases=list_of(TEXT))),
+            other_models=list_of(or_null(TEXT)),
         ),
     }
 
@@ -268,27 +248,27 @@ def _of_baselines() -> dict[str, Schema]:
 def _of_runs() -> dict[str, Schema]:
     """What ``--optimize`` did, up to its prompts."""
     return {
-        "spend": _object(
-            calls=COUNT, input_tokens=COUNT, output_tokens=COUNT, cost=_or_null(POSITIVE), unpriced=COUNT
+        "spend": object_of(
+            calls=COUNT, input_tokens=COUNT, output_tokens=COUNT, cost=or_null(POSITIVE), unpriced=COUNT
         ),
-        "run": _object(
-            id=_or_null(TEXT),
+        "run": object_of(
+            id=or_null(TEXT),
             strategy=TEXT,
             interrupted=YES_OR_NO,
             elapsed=POSITIVE,
-            journal=_or_null(TEXT),
-            notes=_list(TEXT),
-            errors=_list(TEXT),
-            spend=_by_name(_ref("spend"), *(role.value for role in Role)),
-            prompts=_list(_ref("optimized")),
-            compared=_list(_ref("run")),
+            journal=or_null(TEXT),
+            notes=list_of(TEXT),
+            errors=list_of(TEXT),
+            spend=by_name(ref("spend"), *(role.value for role in Role)),
+            prompts=list_of(ref("optimized")),
+            compared=list_of(ref("run")),
         ),
-        "fault": _object(case=TEXT, stage=TEXT, share=SHARE, by=TEXT, why=TEXT, frozen=YES_OR_NO),
-        "score": _object(
-            split=_one_of(Split),
+        "fault": object_of(case=TEXT, stage=TEXT, share=SHARE, by=TEXT, why=TEXT, frozen=YES_OR_NO),
+        "score": object_of(
+            split=one_of(Split),
             cases=COUNT,
-            before=_or_null(SHARE),
-            after=_or_null(SHARE),
+            before=or_null(SHARE),
+            after=or_null(SHARE),
             errored=COUNT,
             fixed=COUNT,
             broken=COUNT,
@@ -296,7 +276,7 @@ def _of_runs() -> dict[str, Schema]:
             lowered=COUNT,
             unverified=COUNT,
             examples=COUNT,
-            interval=_or_null(_tuple(SHARE, SHARE)),
+            interval=or_null(tuple_of(SHARE, SHARE)),
             p_better=SHARE,
             p_worse=SHARE,
             test=TEXT,
@@ -306,52 +286,59 @@ def _of_runs() -> dict[str, Schema]:
 
 def _of_prompts() -> dict[str, Schema]:
     """What a run did for one prompt."""
-    of_model = _object(model=_or_null(TEXT), scores=_list(_ref("score")))
+    of_model = object_of(model=or_null(TEXT), scores=list_of(ref("score")))
     return {
-        "optimized": _object(
+        "optimized": object_of(
             prompt=TEXT,
-            outcome=_one_of(PromptOutcome),
+            outcome=one_of(PromptOutcome),
             stop=TEXT,
             why=TEXT,
             accepted=YES_OR_NO,
             written=YES_OR_NO,
-            unwritten=_or_null(TEXT),
-            pipeline=_list(TEXT),
-            note=_or_null(TEXT),
+            unwritten=or_null(TEXT),
+            pipeline=list_of(TEXT),
+            note=or_null(TEXT),
             before=TEXT,
             after=TEXT,
-            fixed=_list(TEXT),
-            broken=_list(TEXT),
-            rates=_by_name(_tuple(SHARE, SHARE)),
-            flaky=_list(_object(case=TEXT, passed=COUNT, samples=COUNT)),
-            confirmation=_or_null(_ref("confirmation")),
-            labels=_list(
-                _object(
+            fixed=list_of(TEXT),
+            broken=list_of(TEXT),
+            rates=by_name(tuple_of(SHARE, SHARE)),
+            flaky=list_of(object_of(case=TEXT, passed=COUNT, samples=COUNT)),
+            confirmation=or_null(ref("confirmation")),
+            labels=list_of(
+                object_of(
                     field=TEXT,
                     label=TEXT,
                     cases=COUNT,
                     before=COUNT,
                     after=COUNT,
-                    instead=_list(_tuple(TEXT, COUNT)),
+                    instead=list_of(tuple_of(TEXT, COUNT)),
                 )
             ),
-            same_answers=_list(_object(field=TEXT, answer=TEXT, count=COUNT, cases=COUNT)),
-            examples=_list(TEXT),
+            same_answers=list_of(object_of(field=TEXT, answer=TEXT, count=COUNT, cases=COUNT)),
+            examples=list_of(TEXT),
             verbosity=TEXT,
-            **dict.fromkeys(("asked_before", "heldout_before"), COUNT),
-            caught_up=_or_null(_object(cases=COUNT, rate=_or_null(SHARE), failing=COUNT, calls=COUNT)),
-            scores=_list(_ref("score")),
-            models=_list(of_model),
-            worse_with=_or_null(TEXT),
-            migration=_or_null(_object(old=of_model, new=of_model)),
-            at_fault=_list(_ref("fault")),
-            passages=_object(tried=_list(_ref("passages")), untried=COUNT),
-            iterations=_list(_ref("iteration")),
+            asked_before=COUNT,
+            heldout_before=COUNT,
+            caught_up=or_null(object_of(cases=COUNT, rate=or_null(SHARE), failing=COUNT, calls=COUNT)),
+            scores=list_of(ref("score")),
+            models=list_of(of_model),
+            worse_with=or_null(TEXT),
+            migration=or_null(object_of(old=of_model, new=of_model)),
+            at_fault=list_of(ref("fault")),
+            passages=object_of(tried=list_of(ref("passages")), untried=COUNT),
+            iterations=list_of(ref("iteration")),
         ),
-        "passages": _object(
-            passages=_list(TEXT),
+    }
+
+
+def _of_passages() -> dict[str, Schema]:
+    """Which passages of a new text were shown to matter."""
+    return {
+        "passages": object_of(
+            passages=list_of(TEXT),
             new=YES_OR_NO,
-            verdict=_one_of(PassageVerdict),
+            verdict=one_of(PassageVerdict),
             cases=COUNT,
             needed=COUNT,
             spoiled=COUNT,
@@ -361,7 +348,7 @@ def _of_prompts() -> dict[str, Schema]:
             test=TEXT,
             failing=COUNT,
             mended=COUNT,
-            interval=_tuple(SHARE, SHARE),
+            interval=tuple_of(SHARE, SHARE),
         ),
     }
 
@@ -369,45 +356,45 @@ def _of_prompts() -> dict[str, Schema]:
 def _of_searches() -> dict[str, Schema]:
     """The evidence for a new text, and what was tried before it."""
     return {
-        "confirmation": _object(
-            verdict=_one_of(ConfirmationVerdict),
+        "confirmation": object_of(
+            verdict=one_of(ConfirmationVerdict),
             estimate=CHANGE,
             p=SHARE,
             pairs=COUNT,
             better=COUNT,
             worse=COUNT,
             calls=COUNT,
-            detectable=_or_null(POSITIVE),
+            detectable=or_null(POSITIVE),
             why=TEXT,
             needed=COUNT,
             test=TEXT,
         ),
-        "iteration": _object(
+        "iteration": object_of(
             number=COUNT,
             phase=TEXT,
-            before=_or_null(SHARE),
+            before=or_null(SHARE),
             best=SHARE,
             unverified=COUNT,
-            foresight=_or_null(
-                _object(rate=SHARE, low=SHARE, high=SHARE, sd=POSITIVE, run=COUNT, cases=COUNT)
+            foresight=or_null(
+                object_of(rate=SHARE, low=SHARE, high=SHARE, sd=POSITIVE, run=COUNT, cases=COUNT)
             ),
             elapsed=POSITIVE,
             critiques=COUNT,
             at_fault=TEXT,
-            spend=_ref("spend"),
-            candidates=_list(_ref("candidate")),
+            spend=ref("spend"),
+            candidates=list_of(ref("candidate")),
         ),
-        "candidate": _object(
+        "candidate": object_of(
             id=TEXT,
-            prompts=_list(TEXT),
+            prompts=list_of(TEXT),
             direction=TEXT,
             reason=TEXT,
-            rate=_or_null(SHARE),
-            verdict=_one_of(CandidateVerdict),
+            rate=or_null(SHARE),
+            verdict=one_of(CandidateVerdict),
             why=TEXT,
-            fixed=_list(TEXT),
-            broken=_list(TEXT),
-            split=_or_null(_one_of(Split)),
+            fixed=list_of(TEXT),
+            broken=list_of(TEXT),
+            split=or_null(one_of(Split)),
             run=COUNT,
         ),
     }
@@ -416,35 +403,35 @@ def _of_searches() -> dict[str, Schema]:
 def _of_mutation() -> dict[str, Schema]:
     """What came of breaking instructions."""
     return {
-        "mutation": _object(
+        "mutation": object_of(
             runs=COUNT,
-            runs_per_case=_or_null(POSITIVE),
-            stopped=_or_null(TEXT),
-            prompts=_list(
-                _object(
+            runs_per_case=or_null(POSITIVE),
+            stopped=or_null(TEXT),
+            prompts=list_of(
+                object_of(
                     prompt=TEXT,
                     cases=COUNT,
                     usable=COUNT,
                     failing=COUNT,
                     unanswered=COUNT,
                     left=COUNT,
-                    instructions=_list(_ref("instruction")),
+                    instructions=list_of(ref("instruction")),
                 )
             ),
         ),
-        "instruction": _object(
+        "instruction": object_of(
             text=TEXT,
             line=COUNT,
-            verdict=_one_of(Notice),
-            way=_or_null(_one_of(Breaking)),
-            ways=_list(_one_of(Breaking)),
+            verdict=one_of(Notice),
+            way=or_null(one_of(Breaking)),
+            ways=list_of(one_of(Breaking)),
             run=COUNT,
             failed=COUNT,
             asked_again=COUNT,
             failed_again=COUNT,
             p=SHARE,
-            failing=_list(TEXT),
-            interval=_tuple(SHARE, SHARE),
-            why=_or_null(TEXT),
+            failing=list_of(TEXT),
+            interval=tuple_of(SHARE, SHARE),
+            why=or_null(TEXT),
         ),
     }

@@ -13,7 +13,8 @@ import pytest
 from pytest_promptopt.baselines.comparison import compare_measured
 from pytest_promptopt.gate import check_prompts
 from pytest_promptopt.records import Failure, Outcome, Split, Status
-from pytest_promptopt.reports.json_report import _score, report_json, write_json
+from pytest_promptopt.reports.json_report import report_json, write_json
+from pytest_promptopt.reports.json_run import _score
 from pytest_promptopt.results import (
     RunResult,
     SplitScore,

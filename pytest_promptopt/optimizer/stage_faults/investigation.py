@@ -124,19 +124,20 @@ class Investigation:
             return
         texts = {name: self.faults.text(name, incumbent) for name in names}
         passing = next((self._trace(r) for r in results if (r.rate or 0.0) >= 1.0 and self._trace(r)), None)
-        traces = [trace for r in alike if (trace := self._trace(r)) is not None]
-        request = compose_stage_request(texts, traces, passing, model=settings.optimizer_model)
+        traces = {r.case.id: trace for r in alike if (trace := self._trace(r)) is not None}
+        cases = list(traces)
+        request = compose_stage_request(texts, list(traces.values()), passing, model=settings.optimizer_model)
         (answer,) = self.context.ask([request])
         state.judged.add(incumbent.id)
-        found = {} if isinstance(answer, ModelError) else read_stages(answer, texts, len(alike))
+        found = {} if isinstance(answer, ModelError) else read_stages(answer, texts, len(cases))
         # Whoever names none once will name none later.
         state.unread = not found
-        said = {alike[number - 1].case.id: stage for number, stage in found.items()}
+        said = {cases[number - 1]: stage for number, stage in found.items()}
         weight = share_of_one(len(said))
         for case, stage in said.items():
             sign = Sign(Kind.JUDGE, stage, True, "a model that read its trace says so", weight=weight)
             self.faults.add_sign(runs[case], sign)
-        self.context.record("stages_judged", cases=[r.case.id for r in alike], stages=said)
+        self.context.record("stages_judged", cases=cases, stages=said)
 
     def _trace(self, result: CaseResult) -> Trace | None:
         """What may be told of a case."""
