@@ -74,9 +74,9 @@ class ReportTotals:
         """Each case once."""
         found: dict[str, list[CaseResult]] = {}
         for case in self._cases.values():
-            outcomes = (outcome for some in self._outcomes[case.id].values() for outcome in some)
+            outcomes = tuple(outcome for some in self._outcomes[case.id].values() for outcome in some)
             for prompt in case.prompts:
-                found.setdefault(prompt, []).append(CaseResult(case, tuple(outcomes)))
+                found.setdefault(prompt, []).append(CaseResult(case, outcomes))
         return found
 
     def count_cached(self, paid: Set[str]) -> int:

@@ -206,6 +206,7 @@ class Summary:
 
     def _describe(self, check: PromptCheck) -> Feedback:
         from pytest_promptopt.failures import describe
+        from pytest_promptopt.optimizer.stage_faults.telling import without_faults_of_others
 
         custom = partial(categorize, self._config)
         try:
@@ -214,7 +215,8 @@ class Summary:
             prose = "\n" * (file.first_line - 1) + file.prose
         except PromptoptError:
             prose = ""
-        return describe(check.results, prompt=check.prompt, prose=prose, custom=custom)
+        own = without_faults_of_others(check.prompt, check.results)
+        return describe(own, prompt=check.prompt, prose=prose, custom=custom)
 
     def _report(self) -> SessionReport:
         """All that the session measured, as each of its reports shows it."""

@@ -40,7 +40,8 @@ besides, the ``requests`` sent for these, repeated ones too, their ``input_token
   ``counted`` (how many of these are in the rate), ``weight`` (how much the case counts in the rate of the
   prompt), ``flaky`` (whether it both passed and failed);
   ``category``, ``expected``, ``actual``, ``message`` of its first failed sample (``expected`` is null also
-  when the test states a constraint: see ``message``); ``error`` of its first sample whose model call failed;
+  when the test states a constraint: see ``message``; ``category`` is null also where another stage of a
+  pipeline is at fault); ``error`` of its first sample whose model call failed;
   ``stage_at_fault``, null but for a failing case of a pipeline: ``stage`` (the path of its prompt, empty
   where that is unclear), its ``share`` (how probably it is at fault), ``by`` (``ended``, ``grade``, ``swap``:
   a passing sample parts from it there, ``repeats``, ``others``), ``why``;

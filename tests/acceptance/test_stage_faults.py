@@ -44,3 +44,18 @@ def test_the_stage_that_its_test_grades_is_named_in_every_report(project: Projec
     assert "Stage at fault: plan 1 of 1 failing case" in (project.path / "report.md").read_text(
         encoding="utf-8"
     )
+
+
+def test_each_stage_has_its_cases_and_gate_and_the_one_at_fault_the_table(project: Project) -> None:
+    project.write("prompts/plan.md", "Plan: {{ word }}\n")
+    project.write("prompts/code.md", "Code: {{ word }}\n")
+    project.tests(TESTS)
+    result = project.run("--promptopt-report=report.json", "--promptopt-min-pass-rate=60%")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    checks = json.loads((project.path / "report.json").read_text(encoding="utf-8"))["prompts"]
+    assert [(check["prompt"], check["rate"], check["cases"], check["held"]) for check in checks] == [
+        ("prompts/plan.md", 0.5, 2, False),
+        ("prompts/code.md", 0.5, 2, False),
+    ]
+    assert [len(check["categories"]) for check in checks] == [1, 0]
+    assert [check["results"][0]["category"] is None for check in checks] == [False, True]

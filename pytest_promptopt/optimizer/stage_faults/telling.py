@@ -54,6 +54,13 @@ def tell_by_results(results: Sequence[CaseResult]) -> dict[str, StageAtFault]:
     return {case: _told(fault, fault.shares) for case, fault in named.items()}
 
 
+def without_faults_of_others(prompt: str, results: Sequence[CaseResult]) -> list[CaseResult]:
+    """`results` but for the failing cases that another stage than this prompt is at fault of."""
+    faults = tell_by_results(results)
+    stages = {case: fault.stage for case, fault in faults.items()}
+    return [result for result in results if stages.get(result.case.id) in (None, "", prompt)]
+
+
 def faults_line(told: Iterable[StageAtFault]) -> str:
     """``plan 9 of 12 failing cases, code 2, unclear 1 (shown by 7 runs, 3 grades, 0 judged)``."""
     faults = list(told)
