@@ -40,8 +40,8 @@ RATES = (0.0, 0.015, 0.04, 0.08, 0.14, 0.22, 0.33, 0.48, 0.68, 0.9)
 #: Shares of verdicts that wording alone may turn round.
 LUCK = (0.005, 0.02, 0.05, 0.09, 0.14, 0.20, 0.28, 0.36)
 
-#: The share of luck that is expected before anything is learned.
-LUCK_BEFORE = 0.05
+#: Less luck than this is not told apart from none.
+LEAST_LUCK = 0.0025
 
 #: Before anything is learned a rate is as likely as under these Beta densities: breaking is rarer.
 _BREAKS = (1.0, 12.0)
@@ -183,10 +183,18 @@ class VerdictModel:
 
     def _luck(self, but: str = "") -> list[float]:
         """The same, without what the text `but` showed."""
-        # Little luck is likelier than much: an exponential density with the mean of `LUCK_BEFORE`.
-        start = [-luck / LUCK_BEFORE + math.log(width) for luck, width in zip(LUCK, _WIDTHS, strict=True)]
         shown = [text.evidence for text in self._others(but)]
-        return _normal([math.fsum(logs) for logs in zip(start, *shown, strict=True)])
+        return _normal([math.fsum(logs) for logs in zip(_LUCK_BEFORE, *shown, strict=True)])
+
+    def failing_by_meaning(self, rates: Sequence[float]) -> float:
+        """The share of cases that a text with these rates fails by its meaning: without those it fails by
+        luck, and with those that luck alone has it pass.
+        """
+        failing = 1 - math.fsum(rates) / max(1, len(rates))
+        return math.fsum(
+            weight * max(0.0, (failing - luck) / (1 - 2 * luck))
+            for weight, luck in zip(self.luck, LUCK, strict=True)
+        )
 
     def family(self, kind: Kind, but: str = "") -> list[float]:
         """How likely a new text of `kind` has each pair of rates.
@@ -289,9 +297,12 @@ def variance_from_running(mean: float, variance: float, cases: float, run: float
     return told * (1 + (cases - run) / (weight + run)) ** 2
 
 
-#: How much of the line each share of luck stands for.
-_EDGES = (0.0, *((one + two) / 2 for one, two in pairwise(LUCK)), 0.42)
-_WIDTHS = tuple(high - low for low, high in pairwise(_EDGES))
+#: Each share of luck stands for all that are nearest to it.
+_EDGES = (LEAST_LUCK, *((one + two) / 2 for one, two in pairwise(LUCK)), 0.42)
+
+#: How likely each share of luck is before anything is learned, as logarithms: models differ in it by orders of
+#: magnitude, so each order is as likely as another (Jeffreys, Theory of Probability, 3.1, 1961).
+_LUCK_BEFORE = tuple(math.log(math.log(high / low)) for low, high in pairwise(_EDGES))
 
 _PAIRS = tuple((breaks, fixes) for breaks in RATES for fixes in RATES)
 _CHANGES = tuple(tuple(Change(place, *pair) for pair in _PAIRS) for place in range(len(LUCK)))

@@ -171,8 +171,8 @@ def test_a_suite_that_is_widened_counts_for_every_text_of_the_line() -> None:
 
 
 def test_a_text_that_fixed_cases_is_ahead_and_one_that_broke_some_is_behind() -> None:
-    base = original("P" * 8 + "F" * 8)
-    good, bad = made_from(base, "P" * 16), made_from(base, "F" * 16)
+    base = original("P" * 12 + "F" * 12)
+    good, bad = made_from(base, "P" * 24), made_from(base, "F" * 24)
     assert good.lead(base).mean > 4
     assert good.lead(base).chance > 0.95
     assert bad.lead(base).mean < -4

@@ -11,9 +11,13 @@ from pytest_promptopt.strategies.refine.economy import SHARE, Economy, Payoff, P
 ASKING = [Prospect(1.0, 14), Prospect(1.8, 28), Prospect(2.1, 42)]
 
 
+#: What a call must win at least, in cases.
+LEAST = 0.01
+
+
 def made(*iterations: tuple[float, int]) -> Economy:
     """A search after these iterations: the share of what failed that each won, and its calls."""
-    economy = Economy(floor=0.01, cost=30)
+    economy = Economy(floor=LEAST, cost=30)
     for won, calls in iterations:
         economy.note(won, calls, calls)
     return economy
@@ -63,25 +67,25 @@ def test_what_is_expected_is_a_share(tries: list[float]) -> None:
 def test_a_search_goes_on_while_iterations_pay_and_ends_when_they_do_not() -> None:
     economy = made()
     failing = 5.0
-    assert economy.pays(failing)
+    assert economy.pays(failing, LEAST)
     for _ in range(30):
-        if not economy.pays(failing):
+        if not economy.pays(failing, LEAST):
             break
         economy.note(0.0, 60, 60)
-    assert not economy.pays(failing)
-    assert economy.pays(100 * failing), "where much fails a small share is worth it"
+    assert not economy.pays(failing, LEAST)
+    assert economy.pays(100 * failing, LEAST), "where much fails a small share is worth it"
     economy.note(0.9, 20, 20)
-    assert economy.pays(failing), "one that wins much shows that it can be done"
+    assert economy.pays(failing, LEAST), "one that wins much shows that it can be done"
 
 
 def test_where_nothing_fails_no_call_pays() -> None:
-    assert not made().pays(0.0)
+    assert not made().pays(0.0, LEAST)
 
 
 def test_dearer_iterations_pay_less() -> None:
     assert made((0.1, 10), (0.1, 10)).expected_cost < made((0.1, 200), (0.1, 200)).expected_cost
-    assert made((0.05, 10)).pays(5.0)
-    assert not made((0.05, 2000)).pays(5.0)
+    assert made((0.05, 10)).pays(5.0, LEAST)
+    assert not made((0.05, 2000)).pays(5.0, LEAST)
 
 
 # ----------------------------------------------------------------------------- what a call is worth

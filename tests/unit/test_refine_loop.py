@@ -224,32 +224,32 @@ def test_what_the_cases_left_out_show_counts() -> None:
 
 def test_a_best_text_that_turns_out_no_better_where_it_was_not_run_gives_way_to_the_original() -> None:
     """With this seed the race ends before it comes to most of the cases that the candidate breaks."""
-    cases = needs("a a a a a a" + " s" * 6)
+    cases = needs("a " * 12 + "s " * 12)
     world = World(
         cases,
         ["a not s"],
         prompts=[FakePrompt(prose="Route {{ ticket }}. s")],
-        left=lambda: 999 if Phase.CONFIRMATION in world.phases else 60 if len(world.evaluated) < 2 else 20,
+        left=lambda: 999 if Phase.CONFIRMATION in world.phases else 120 if len(world.evaluated) < 2 else 40,
     )
     result = world.result()
     assert (result.iterations[0].candidates[0].verdict, result.stop) == ("accepted", "budget used up")
     assert (result.outcome, result.after) == ("unchanged", result.before)
-    assert "candidate 1.1 is not better once it was run on all cases (50.0% to 50.0% of 12" in result.note
+    assert "candidate 1.1 is not better once it was run on all cases (50.0% to 50.0% of 24" in result.note
     assert not world.fresh
 
 
 def test_the_best_text_there_is_gives_way_too_if_it_is_no_better_on_what_it_is_run_on_at_last() -> None:
     """Under a low ceiling fresh answers go first, and do not show its gain."""
     world: World = World(
-        needs("a a a a a a" + " s" * 6),
+        needs("a " * 12 + "s " * 12),
         ["a not s"],
         prompts=[FakePrompt(prose="Route {{ ticket }}. s")],
-        left=lambda: 60 if Phase.CONFIRMATION in world.phases or len(world.evaluated) < 2 else 20,
+        left=lambda: 120 if Phase.CONFIRMATION in world.phases or len(world.evaluated) < 2 else 40,
     )
     result = world.result(accept=Accept.BEST)
     assert world.fresh
     assert (result.outcome, result.after, world.written) == ("unchanged", result.before, {})
-    assert "candidate 1.1 is not better once it was run on all cases (50.0% to 50.0% of 12" in result.note
+    assert "candidate 1.1 is not better once it was run on all cases (50.0% to 50.0% of 24" in result.note
 
 
 class Paying(World):

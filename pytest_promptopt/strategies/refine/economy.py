@@ -107,9 +107,12 @@ class Economy:
         """Cases that the next iteration is expected to win, of so many that fail."""
         return self.iterations.expected * failing
 
-    def pays(self, failing: float) -> bool:
-        """Whether the next iteration is expected to win more than the least that is asked of its calls."""
-        return self.gain(failing) >= self.floor * self.expected_cost
+    def pays(self, failing: float, least: float) -> bool:
+        """Whether the next iteration is expected to win enough for its calls.
+
+        :param least: cases that a call must win at least.
+        """
+        return self.gain(failing) >= least * self.expected_cost
 
     def price(self, prospects: Sequence[Prospect], free: int | None) -> float:
         """What a call spent now would win elsewhere, in cases: in the last iteration that can be paid for.

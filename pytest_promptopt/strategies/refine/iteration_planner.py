@@ -35,7 +35,11 @@ class IterationPlanner:
         """Begin with so many deciding training cases."""
         settings = self._search.context.settings
         first = settings.candidates + 1 + RUN_SHARE * cases * self._search_budget.calls_per_case
-        self._state.economy = Economy(floor=settings.least_gain / 100 * cases / 100, cost=first)
+        self._state.economy = Economy(floor=self._least(cases), cost=first)
+
+    def _least(self, cases: int) -> float:
+        """What a call must win at least, in cases, where so many decide."""
+        return self._search.context.settings.least_gain / 100 * cases / 100
 
     def tried(self, kind: Kind, won: float) -> None:
         """A candidate won this share of what there was to win."""
@@ -62,28 +66,37 @@ class IterationPlanner:
         self._state.economy.note(won, calls, least, stages)
 
     def open(self, phase: Phase) -> float:
-        """How many cases of this phase the incumbent is expected to fail."""
+        """How many cases of this phase the incumbent is expected to fail by its meaning."""
         if phase is Phase.TRAINING:
             assert self._search.best.posterior is not None
             return self._search.best.posterior.failing
-        results = [r.rate for r in self._search.best.evidence(Split.VALIDATION) if r.rate is not None]
-        return len(results) - math.fsum(results)
+        rates = self._validation_rates()
+        return len(rates) * self._state.learning.failing_by_meaning(rates)
+
+    def _counted(self, phase: Phase) -> int:
+        """How many cases of this phase the incumbent is judged by."""
+        if phase is Phase.TRAINING:
+            return self._search.best.foresight.cases
+        return len(self._validation_rates())
+
+    def _validation_rates(self) -> list[float]:
+        return [r.rate for r in self._search.best.evidence(Split.VALIDATION) if r.rate is not None]
 
     def unpaid(self, phase: Phase) -> Stop | None:
         """Why no further iteration is made that the ceiling, or what it would win, does not pay for."""
         economy, call_budget = self._state.economy, self._search.context.call_budget
         if stop := call_budget.stop_below(1 + self._search_budget.calls_for(self._least_runs(phase))):
             return stop
-        failing, limited = self.open(phase), call_budget.left() is not None
-        # Under a ceiling calls that are left would buy nothing else.
-        if self._search.iterations and not limited and not economy.pays(failing):
+        failing, cases = self.open(phase), self._counted(phase)
+        if self._search.iterations and not economy.pays(failing, self._least(cases)):
             least_gain = self._search.context.settings.least_gain
-            points = 100 * economy.gain(failing) / max(1, self._search.best.foresight.cases)
+            points = 100 * economy.gain(failing) / max(1, cases)
             return Stop(
                 HaltReason.RETURNS,
                 f"the next iteration is expected to win {points:.1f} points for "
                 f"{economy.expected_cost:.0f} calls, less than {least_gain:g} for 100",
             )
+        limited = call_budget.left() is not None
         if phase is Phase.TRAINING and limited and self._validation_promises_more():
             return Stop(
                 HaltReason.RETURNS,

@@ -26,8 +26,9 @@ from pytest_promptopt.strategies.refine.iteration_planner import IterationPlanne
 from pytest_promptopt.strategies.refine.search_budget import SearchBudget
 from pytest_promptopt.strategies.refine.state import RefineState
 
-#: A candidate is run on so many cases before it becomes the incumbent.
+#: A candidate is run on so many cases before it becomes the incumbent, and on so many where calls are few.
 LOOK = 24
+SHORT_LOOK = 12
 
 #: Cases that a search for a passage to blame is expected to run.
 ABLATION_CASES = 20
@@ -103,24 +104,22 @@ class CandidateSelection:
         """Run the next incumbent-to-be on more cases; whether there were any.
 
         So its measured rate is near its true rate, and what it breaks is seen while it can be mended.
-        When there are few calls, they win more elsewhere.
         """
         call_budget = self._search.context.call_budget
         posterior, incumbent = candidate.posterior, self._search.best.posterior
         if candidate.verdict or posterior is None or iteration.phase is not Phase.TRAINING:
             return False
-        if self._planner.short():
-            return False
+        look = SHORT_LOOK if self._planner.short() else LOOK
         assert incumbent is not None
         if posterior.lead(incumbent).mean <= 0 or self.unfixed(candidate):
             return False
         order = telling_order(posterior, self._search.run_order(), incumbent)
-        cases = order[: max(0, LOOK - len(posterior.known))]
+        cases = order[: max(0, look - len(posterior.known))]
         left = call_budget.left()
         least = self._search_budget.least_judging_calls(candidate.to_evaluated())
         if not cases or (left is not None and left < least):
             return False
-        why = f"it is ahead, and is run on {LOOK} cases before it can be the best"
+        why = f"it is ahead, and is run on {look} cases before it can be the best"
         self.journal_round(iteration.number, {candidate.id: cases}, why)
         call_budget.reserve(0)  # cases that it is run on now need not be run at the end
         try:
@@ -311,9 +310,12 @@ class CandidateSelection:
                     self._state.learning.learn(candidate.kind, candidate.posterior.belief, candidate.id)
             for runner in race.runners:
                 runner.posterior.clear_estimates()
-        for candidate in iteration.undecided(runners):
-            assert candidate.posterior is not None
-            candidate.posterior.settle()
+        ran = [(each, each.posterior) for each in iteration.undecided(runners) if each.posterior is not None]
+        for _, posterior in ran:
+            posterior.settle()
+        # All are compared by what all have taught: those that did the same are then equal.
+        for candidate, posterior in ran:
+            posterior.clear_estimates()
             iteration.put(self.compared(candidate, iteration))
 
     def _next_round(self, race: Race, iteration: OpenIteration, mergeable: Sequence[Candidate]) -> list[Move]:
