@@ -143,6 +143,19 @@ def compare(
     )
 
 
+def counted_on_all(found: Comparison, before: Sequence[CaseResult]) -> Comparison:
+    """A comparison on some of the cases of `before`, with the others as they were."""
+    rates = [result.rate for result in before if result.rate is not None]
+    rate = sum(rates) / max(1, len(rates))
+    return replace(
+        found,
+        cases=len(rates),
+        before=rate,
+        after=rate + sum(found.changes) / max(1, len(rates)),
+        unrun=len(rates) - found.cases,
+    )
+
+
 def compare_estimates(
     before: RatePosterior,
     after: RatePosterior,

@@ -135,6 +135,11 @@ class Candidate:
         """It with the comparison that it is judged by on the cases of one split."""
         return replace(self, compared={**self.compared, comparison.split: comparison})
 
+    def not_run_on(self, cases: Iterable[str]) -> tuple[str, ...]:
+        """Those of `cases` that it was not run on."""
+        ran = {result.case.id for results in self.results.values() for result in results}
+        return tuple(case for case in cases if case not in ran)
+
     @property
     def latest(self) -> Comparison | None:
         """The comparison on the strictest split that it was run on; None when it was not run."""

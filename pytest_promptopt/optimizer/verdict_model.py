@@ -300,8 +300,8 @@ def variance_from_running(mean: float, variance: float, cases: float, run: float
 #: Each share of luck stands for all that are nearest to it.
 _EDGES = (LEAST_LUCK, *((one + two) / 2 for one, two in pairwise(LUCK)), 0.42)
 
-#: How likely each share of luck is before anything is learned, as logarithms: models differ in it by orders of
-#: magnitude, so each order is as likely as another (Jeffreys, Theory of Probability, 3.1, 1961).
+#: How likely each share of luck is before anything is learned, as logarithms. Models differ in it by orders
+#: of magnitude, so each order is as likely as another (Jeffreys, Theory of Probability, 3.1, 1961).
 _LUCK_BEFORE = tuple(math.log(math.log(high / low)) for low, high in pairwise(_EDGES))
 
 _PAIRS = tuple((breaks, fixes) for breaks in RATES for fixes in RATES)

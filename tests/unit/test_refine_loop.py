@@ -996,7 +996,29 @@ def test_a_fix_of_validation_that_breaks_training_is_rejected_and_feedback_is_co
     assert result.after.endswith("a b v")
     trials = [trial for trials in world.evaluated for trial in trials if "not b" in str(trial.overlay)]
     ran = {case for trial in trials for case in trial.cases}
-    assert ran == {"train-1-a", "train-2-b"}, "it was not run on validation"
+    assert ran == {"train-1-a", "train-2-b", "validation-2-v"}, "of the validation cases on the failing one"
+
+
+def test_what_fixes_no_failing_validation_case_is_run_on_no_other_case() -> None:
+    world = World(needs("a b") + needs("a v v", VALIDATION), ["a b", "a b useless", "a b v"])
+    result = world.result()
+    useless = result.iterations[1].candidates[0]
+    assert (useless.verdict, useless.why, useless.rate, useless.run) == (
+        "rejected",
+        "it fixes none of the 2 failing validation cases it was run on",
+        pytest.approx(1 / 3),
+        2,
+    )
+    ran = {
+        case
+        for trials in world.evaluated
+        for trial in trials
+        if "useless" in str(trial.overlay)
+        for case in trial.cases
+    }
+    assert ran == {"validation-2-v", "validation-3-v"}
+    assert "on cases not shown: fixed 0 of 2 failing run" in world.requests()[2]
+    assert result.after.endswith("a b v")
 
 
 def test_what_seems_to_break_more_training_cases_than_it_fixes_is_not_run_on_validation_cases() -> None:

@@ -96,7 +96,7 @@ class TestTrainingGivesWayToValidation:
 def test_a_search_ends_where_the_next_iteration_promises_too_little_for_its_calls(
     least_gain: float, ended: bool, ceiling: int | None
 ) -> None:
-    """Every text is another one and as good for nothing as the one before, with a ceiling far away or none."""
+    """Every text is another one and as good for nothing as the one before; the ceiling is far."""
     number = count()
     world = World(
         needs("a " * 10 + "- " * 90),

@@ -104,10 +104,11 @@ class Try:
     @property
     def measured(self) -> str:
         """What was counted, or why nothing was."""
-        if self.ran is None:
-            return self.why.rstrip(".") if self.verdict == REFUSED else "not run"
-        further = f"; on cases not shown: {self.further}" if self.further else ""
-        return f"{self.ran}{further}"
+        if self.verdict == REFUSED:
+            return self.why.rstrip(".")
+        told = [str(self.ran)] if self.ran else []
+        told += [f"on cases not shown: {self.further}"] if self.further else []
+        return "; ".join(told) or "not run"
 
     def short(self) -> str:
         """The lesson in one line."""

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pytest_promptopt.optimizer.acceptance import compare, compare_estimates, is_not_worse, rank_key
+from pytest_promptopt.optimizer.acceptance import (
+    compare,
+    compare_estimates,
+    counted_on_all,
+    is_not_worse,
+    rank_key,
+)
 from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.candidates import REFUSED, REJECTED, Candidate, OpenIteration
 from pytest_promptopt.optimizer.halting import Phase
@@ -14,7 +20,7 @@ from pytest_promptopt.optimizer.prompt_groups import SEARCHED
 from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES
 from pytest_promptopt.optimizer.proposal.replies import Reply
 from pytest_promptopt.optimizer.protocols import Trial
-from pytest_promptopt.optimizer.race import Move, Race, Runner, telling_order
+from pytest_promptopt.optimizer.race import HOPELESS, Move, Race, Runner, telling_order
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import without_examples
@@ -58,6 +64,7 @@ class CandidateSelection:
         if iteration.phase is not Phase.VALIDATION:
             self._find_best(iteration)
             return
+        self._look_at_validation(iteration)
         with self._search_budget.keeping(len(self._search.group.ids(Split.VALIDATION))):
             self._find_best(iteration)
         self._measure_validation(iteration)
@@ -95,10 +102,13 @@ class CandidateSelection:
         """Remember what each way of making candidates has won."""
         for candidate in contenders:
             if candidate.posterior is not None and candidate.posterior.known:
-                won = candidate.posterior.lead(base).mean / max(1.0, base.failing)
-                self._planner.tried(candidate.kind, won)
-                if candidate.kind is Kind.EXAMPLES:
-                    self._example_candidates.note(candidate, won)
+                self._note_way(candidate, candidate.posterior.lead(base).mean / max(1.0, base.failing))
+
+    def _note_way(self, candidate: Candidate, won: float) -> None:
+        """Remember that a candidate won this share of what there was to win."""
+        self._planner.tried(candidate.kind, won)
+        if candidate.kind is Kind.EXAMPLES:
+            self._example_candidates.note(candidate, won)
 
     def _looked_closer(self, candidate: Candidate, iteration: OpenIteration) -> bool:
         """Run the next incumbent-to-be on more cases; whether there were any.
@@ -206,6 +216,27 @@ class CandidateSelection:
             self._search_budget.fits(2 * ABLATION_CASES) and self._state.ablating.expected * broken >= price
         )
 
+    def _look_at_validation(self, iteration: OpenIteration) -> None:
+        """Run the candidates on some validation cases that fail: one that fixes none of them wins nothing."""
+        search = self._search
+        before = search.best.results[Split.VALIDATION]
+        failing = [result.case.id for result in before if result.failing is not None][:HOPELESS]
+        looked_at = iteration.undecided()
+        if not failing or not self._search_budget.fits(len(looked_at) * len(failing)):
+            return
+        measured = search.evaluate([candidate.overlay for candidate in looked_at], failing)
+        for candidate, results in zip(search.refuse(looked_at), measured, strict=True):
+            if not candidate.verdict:
+                candidate = candidate.ran(results)
+                search.context.record_results(candidate.id, results)
+                compared = compare(before, results, split=Split.VALIDATION, growth=candidate.growth)
+                if not (compared.fixed or compared.raised):
+                    why = f"it fixes none of the {compared.cases} failing validation cases it was run on"
+                    compared = counted_on_all(compared, before)
+                    candidate = candidate.judged_by(compared).decided(REJECTED, why)
+                    self._note_way(candidate, 0.0)
+            iteration.put(candidate)
+
     def _measure_validation(self, iteration: OpenIteration) -> None:
         """Run those on validation that keep what was learned in training, the best first."""
         search = self._search
@@ -217,23 +248,28 @@ class CandidateSelection:
             and is_not_worse(compare(search.best.evidence(Split.TRAIN), ran))
         ]
         kept.sort(key=lambda candidate: rank_key(candidate.compared[Split.TRAIN]))
-        fitting = [n for n in range(len(kept), 0, -1) if self._search_budget.fits(n * len(cases))]
+        runs = [candidate.not_run_on(cases) for candidate in kept]
+        fitting = [n for n in range(len(kept), 0, -1) if self._search_budget.fits(sum(map(len, runs[:n])))]
         tried = kept[: next(iter(fitting), 0)]
         why = "no calls were left to run it on the validation cases"
         iteration.put(*(candidate.decided(REJECTED, why) for candidate in kept[len(tried) :]))
-        measured = search.evaluate([candidate.overlay for candidate in tried], cases)
+        measured = search.run_trials(
+            [Trial(each.overlay, run) for each, run in zip(tried, runs, strict=False)]
+        )
         before = search.best.results[Split.VALIDATION]
         for candidate, results in zip(search.refuse(tried), measured, strict=True):
             if not candidate.verdict:
+                candidate = candidate.ran(results)
+                search.context.record_results(candidate.id, results)
+                found = candidate.results[Split.VALIDATION]
                 compared = compare(
                     before,
-                    results,
+                    found,
                     split=Split.VALIDATION,
                     growth=candidate.growth,
-                    balanced=balanced_accuracy(results),
+                    balanced=balanced_accuracy(found),
                 )
-                candidate = candidate.ran(results).judged_by(compared)
-                search.context.record_results(candidate.id, results)
+                candidate = candidate.judged_by(compared)
             iteration.put(candidate)
 
     def leave_out_examples(self) -> None:
