@@ -17,7 +17,7 @@ from pytest_promptopt.statistics import effective_cases, paired_test
 LATERAL_FROM = 0.10
 
 #: A text that was not run on all cases counts as better when it is better on all with this probability.
-PROBABLY = 0.7
+PROBABLY = 0.5
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,11 @@ class Lead:
     variance: float
     chance: float
 
+    def __add__(self, other: Lead) -> Lead:
+        """The lead over these cases and those of `other` together."""
+        mean, variance = self.mean + other.mean, self.variance + other.variance
+        return Lead(mean, variance, _above(mean, variance))
+
 
 class _Unrun(NamedTuple):
     """Sums over the cases that a text was not run on, of how likely its base passes and fails each.
@@ -314,9 +319,7 @@ class RatePosterior:
                 self._over_base = Lead(mean, variance, chance)
             return self._over_base
         if self.base is not None and self not in other.lineage():
-            first, second = self.lead(self.base), self.base.lead(other)
-            mean, variance = first.mean + second.mean, first.variance + second.variance
-            return Lead(mean, variance, _above(mean, variance))
+            return self.lead(self.base) + self.base.lead(other)
         back = other.lead(self)
         return Lead(-back.mean, back.variance, _above(-back.mean, back.variance))
 

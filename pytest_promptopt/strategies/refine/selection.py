@@ -21,7 +21,7 @@ from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES
 from pytest_promptopt.optimizer.proposal.replies import Reply
 from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.optimizer.race import HOPELESS, Move, Race, Runner, telling_order
-from pytest_promptopt.optimizer.rate_posterior import RatePosterior
+from pytest_promptopt.optimizer.rate_posterior import RatePosterior, posterior_of
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import without_examples
 from pytest_promptopt.records import EPSILON, Split
@@ -256,21 +256,33 @@ class CandidateSelection:
         measured = search.run_trials(
             [Trial(each.overlay, run) for each, run in zip(tried, runs, strict=False)]
         )
-        before = search.best.results[Split.VALIDATION]
         for candidate, results in zip(search.refuse(tried), measured, strict=True):
             if not candidate.verdict:
-                candidate = candidate.ran(results)
                 search.context.record_results(candidate.id, results)
-                found = candidate.results[Split.VALIDATION]
-                compared = compare(
-                    before,
-                    found,
-                    split=Split.VALIDATION,
-                    growth=candidate.growth,
-                    balanced=balanced_accuracy(found),
-                )
-                candidate = candidate.judged_by(compared)
+                candidate = self._compared_on_both(candidate.ran(results))
             iteration.put(candidate)
+
+    def _compared_on_both(self, candidate: Candidate) -> Candidate:
+        """It with what it is judged by in validation: its lead over the incumbent on all cases of both splits."""
+        incumbent = self._search.best
+        assert incumbent.posterior is not None
+        assert candidate.posterior is not None
+        before, after = incumbent.results[Split.VALIDATION], candidate.results[Split.VALIDATION]
+        rates = {result.case.id: result.rate for result in before if result.rate is not None}
+        learning, name = self._state.learning, candidate.id
+        base = posterior_of(rates, learning)
+        validated = RatePosterior(base.cases, learning, base=base, kind=candidate.kind, name=name)
+        validated.add(after)
+        lead = candidate.posterior.lead(incumbent.posterior) + validated.lead(base)
+        compared = compare(
+            before,
+            after,
+            split=Split.VALIDATION,
+            growth=candidate.growth,
+            balanced=balanced_accuracy(after),
+        )
+        cases = len(candidate.posterior.cases) + len(validated.cases)
+        return candidate.judged_by(replace(compared, lead=lead.mean / cases, chance=lead.chance))
 
     def leave_out_examples(self) -> None:
         """Take the examples out of the best text if it does as well without them: each call pays for them.
