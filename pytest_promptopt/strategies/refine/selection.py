@@ -20,7 +20,7 @@ from pytest_promptopt.optimizer.prompt_groups import SEARCHED
 from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES
 from pytest_promptopt.optimizer.proposal.replies import Reply
 from pytest_promptopt.optimizer.protocols import Trial
-from pytest_promptopt.optimizer.race import HOPELESS, Move, Race, Runner, telling_order
+from pytest_promptopt.optimizer.race import BATCH, HOPELESS, Move, Race, Runner, telling_order
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior, posterior_of
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import without_examples
@@ -222,7 +222,9 @@ class CandidateSelection:
         before = search.best.results[Split.VALIDATION]
         failing = [result.case.id for result in before if result.failing is not None][:HOPELESS]
         looked_at = iteration.undecided()
-        if not failing or not self._search_budget.fits(len(looked_at) * len(failing)):
+        # What is looked at must then be run on the other cases.
+        later = BATCH * len(looked_at) + len(before) - len(failing)
+        if not failing or not self._search_budget.fits(len(looked_at) * len(failing) + later):
             return
         measured = search.evaluate([candidate.overlay for candidate in looked_at], failing)
         for candidate, results in zip(search.refuse(looked_at), measured, strict=True):
