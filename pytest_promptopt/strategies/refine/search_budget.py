@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pytest_promptopt.optimizer.acceptance import compare
 from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
 from pytest_promptopt.optimizer.confirmation_power import foreseen_calls, least_pairs, power_of
@@ -67,8 +68,7 @@ class SearchBudget:
             spared = math.ceil((1 - RUN_SHARE) * training + further)
             return self._worth_keeping(version, self.calls_for(spared) + self._state.reserve.least)
         spared = len(version.spared(self._search.group))
-        share = (training + further) / max(1, training)
-        fixed, broken = (share * count for count in self._gained(version))
+        fixed, broken = self._gained_on_all(version)
         each, alpha = self.calls_per_case, self._search.context.settings.alpha
         calls = foreseen_calls(training + further, fixed, broken, alpha, each=each, spared=spared)
         return self._worth_keeping(version, self.calls_for(spared) + calls if calls else None)
@@ -87,10 +87,9 @@ class SearchBudget:
         further = min(most, max(least, most - math.ceil(economy.expected_cost)))
         if needed is not None and needed <= further:
             return needed
-        assert version.posterior is not None
-        cases = max(1, version.foresight.cases)
-        fixed, broken = self._gained(version)
-        won = economy.gain(version.posterior.failing)
+        cases = max(1, version.foresight.cases + len(self._search.group.ids(Split.VALIDATION)))
+        fixed, broken = self._gained_on_all(version)
+        won = economy.gain(self._failing_of_all(version))
         first = self._calls_before_fresh(version)
         now = self._shown_gain((fixed - broken) / cases, (fixed + broken) / cases, most - first)
         more = fixed + won
@@ -111,6 +110,29 @@ class SearchBudget:
         """Calls that judging a text takes before any fresh answer: it may break none of the cases."""
         strict = self._search.context.settings.no_regressions
         return self.calls_for(len(version.spared(self._search.group))) if strict else 0
+
+    def _gained_on_all(self, version: EvaluatedCandidate) -> tuple[float, float]:
+        """The same of training and validation cases: these as they are, else as many of them."""
+        fixed, broken = self._gained(version)
+        if Split.VALIDATION in version.results:
+            found = compare(
+                self._search.original.evidence(Split.VALIDATION), version.evidence(Split.VALIDATION)
+            )
+            return fixed + found.won, broken + found.lost
+        share = self._all_for_training(version)
+        return share * fixed, share * broken
+
+    def _failing_of_all(self, version: EvaluatedCandidate) -> float:
+        """How many training and validation cases it is expected to fail."""
+        assert version.posterior is not None
+        failing, validated = version.posterior.failing, version.evidence(Split.VALIDATION)
+        if Split.VALIDATION in version.results:
+            return failing + sum(result.failing is not None for result in validated)
+        return failing * self._all_for_training(version)
+
+    def _all_for_training(self, version: EvaluatedCandidate) -> float:
+        """Training and validation cases for each training case."""
+        return 1 + len(self._search.group.ids(Split.VALIDATION)) / max(1, version.foresight.cases)
 
     def _gained(self, version: EvaluatedCandidate) -> tuple[float, float]:
         """How many training cases a text is expected to fix and to break of the original's."""

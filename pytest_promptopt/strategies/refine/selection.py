@@ -265,7 +265,7 @@ class CandidateSelection:
             iteration.put(candidate)
 
     def _compared_on_both(self, candidate: Candidate) -> Candidate:
-        """It with what it is judged by in validation: its lead over the incumbent on all cases of both splits."""
+        """It with what it is judged by in validation: its lead on the cases of both splits."""
         incumbent = self._search.best
         assert incumbent.posterior is not None
         assert candidate.posterior is not None
