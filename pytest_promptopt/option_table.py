@@ -393,8 +393,7 @@ OPTIONS = (
         None,
         "float",
         "POINTS",
-        "Without a ceiling on calls: end a search when its next iteration is expected to win less than this "
-        "for 100 calls (default: 1)",
+        "End a search when its next iteration is expected to win less than this for 100 calls (default: 1)",
         least_points,
     ),
     Option(
