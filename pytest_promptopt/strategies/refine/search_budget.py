@@ -111,8 +111,17 @@ class SearchBudget:
         strict = self._search.context.settings.no_regressions
         return self.calls_for(len(version.spared(self._search.group))) if strict else 0
 
+    def _gained(self, version: EvaluatedCandidate) -> tuple[float, float]:
+        """How many training cases a text is expected to fix and to break of the original's."""
+        before, after = self._search.original.posterior, version.posterior
+        if version is self._search.original or before is None or after is None:
+            return 0.0, 0.0
+        pairs = [(before.chance(case), after.chance(case)) for case in after.cases]
+        fixed = math.fsum(max(0.0, new - old) for old, new in pairs)
+        return fixed, math.fsum(max(0.0, old - new) for old, new in pairs)
+
     def _gained_on_all(self, version: EvaluatedCandidate) -> tuple[float, float]:
-        """The same of training and validation cases: these as they are, else as many of them."""
+        """The same of training and validation cases; as much is expected of these where they were not run."""
         fixed, broken = self._gained(version)
         if Split.VALIDATION in version.results:
             found = compare(
@@ -125,20 +134,11 @@ class SearchBudget:
     def _failing_of_all(self, version: EvaluatedCandidate) -> float:
         """How many training and validation cases it is expected to fail."""
         assert version.posterior is not None
-        failing, validated = version.posterior.failing, version.evidence(Split.VALIDATION)
+        failing = version.posterior.failing
         if Split.VALIDATION in version.results:
-            return failing + sum(result.failing is not None for result in validated)
+            return failing + sum(r.failing is not None for r in version.evidence(Split.VALIDATION))
         return failing * self._all_for_training(version)
 
     def _all_for_training(self, version: EvaluatedCandidate) -> float:
         """Training and validation cases for each training case."""
         return 1 + len(self._search.group.ids(Split.VALIDATION)) / max(1, version.foresight.cases)
-
-    def _gained(self, version: EvaluatedCandidate) -> tuple[float, float]:
-        """How many training cases a text is expected to fix and to break of the original's."""
-        before, after = self._search.original.posterior, version.posterior
-        if version is self._search.original or before is None or after is None:
-            return 0.0, 0.0
-        pairs = [(before.chance(case), after.chance(case)) for case in after.cases]
-        fixed = math.fsum(max(0.0, new - old) for old, new in pairs)
-        return fixed, math.fsum(max(0.0, old - new) for old, new in pairs)
