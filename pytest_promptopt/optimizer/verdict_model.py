@@ -190,9 +190,9 @@ class VerdictModel:
         """The share of cases that a text with these rates fails by its meaning: without those it fails by
         luck, and with those that luck alone has it pass.
         """
-        failing = 1 - math.fsum(rates) / max(1, len(rates))
+        failing = math.fsum(1 - rate for rate in rates) / max(1, len(rates))
         return math.fsum(
-            weight * max(0.0, (failing - luck) / (1 - 2 * luck))
+            weight * min(1.0, max(0.0, (failing - luck) / (1 - 2 * luck)))
             for weight, luck in zip(self.luck, LUCK, strict=True)
         )
 

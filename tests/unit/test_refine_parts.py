@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_promptopt.failures import Category, FailedCase, Feedback
-from pytest_promptopt.optimizer.acceptance import accept_adaptively, compare, rank_key, score_split
+from pytest_promptopt.optimizer.acceptance import (
+    accept_adaptively,
+    compare,
+    counted_on_all,
+    rank_key,
+    score_split,
+)
 from pytest_promptopt.optimizer.candidate_checks import CandidateChecks, Passages
 from pytest_promptopt.optimizer.halting import Phase, SearchProgress, halt_by_default
 from pytest_promptopt.optimizer.proposal.case_batches import deal_cases, requests_for
@@ -553,3 +559,10 @@ def test_what_fails_now_guards_nothing() -> None:
 def test_cases_of_another_prompt_take_no_place_among_the_guards() -> None:
     results = answered(*((f"a{number}", "other") for number in range(9)), ("b1", "p"), ("b2", "p"))
     assert guarding(results, *(f"a{number}" for number in range(9))) == ["b1", "b2"]
+
+
+def test_a_comparison_on_some_cases_counts_the_others_as_they_were() -> None:
+    before = results("PPPPPPFF")
+    found = counted_on_all(compare(before, results("PPPPPPPF")[6:]), before)
+    assert (found.before, found.after) == (0.75, 0.875)
+    assert (found.cases, found.unrun, len(found.fixed)) == (8, 6, 1)

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
 from pytest_promptopt.optimizer.halting import HaltReason, Phase
 from pytest_promptopt.optimizer.prompt_groups import connected_groups
 from pytest_promptopt.optimizer.race import BATCH
+from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.optimizer.verdict_model import Kind
+from pytest_promptopt.records import Split
 from pytest_promptopt.settings import NO_MODEL
 from pytest_promptopt.strategies.refine.economy import SHARE
 from pytest_promptopt.strategies.refine.iteration_planner import FIRST_SET, IterationPlanner
@@ -110,6 +113,21 @@ def test_a_search_ends_where_the_next_iteration_promises_too_little_for_its_call
             r"the next iteration is expected to win 0\.\d points for \d+ calls, less than 1 for 100",
             result.why,
         )
+
+
+def test_a_text_that_gained_less_on_validation_keeps_more_calls_for_showing_its_gain() -> None:
+    """It passes all training cases; the validation cases, once they are run, count as they are."""
+    world = World(CASES, left=lambda: 1_000)
+    search, _ = searching(world)
+    budget = SearchBudget(search, search.state)
+    overlay = {"route.md": "Route {{ ticket }}. a"}
+    (found,) = search.evaluate([overlay], search.group.ids(Split.TRAIN, Split.VALIDATION))
+    learning, base = search.state.learning, search.original.posterior
+    assert base is not None
+    better = EvaluatedCandidate("1.1", overlay, {}, RatePosterior(base.cases, learning, base=base)).ran(found)
+    before = search.original.results[Split.VALIDATION]
+    no_better = replace(better, results={**better.results, Split.VALIDATION: before})
+    assert budget.judging_calls(no_better) > budget.judging_calls(better)
 
 
 class TestTurns:

@@ -24,6 +24,9 @@ from pytest_promptopt.optimizer.verdict_model import (
 )
 from tests.changing_world import Texts
 
+#: Two bands of luck, each of about one order of magnitude.
+BANDS = ((0.0, 0.03), (0.03, 0.3))
+
 
 def sure(passing: bool, passed: bool | None, count: float) -> Seen:
     """Cases that the base is known to pass, or to fail."""
@@ -46,6 +49,40 @@ def harmful(learning: VerdictModel, kind: Kind, texts: int = 12) -> None:
     for _ in range(texts):
         seen = [sure(True, False, 4), sure(True, True, 6), sure(False, False, 10)]
         learning.learn(kind, learning.belief(kind, seen))
+
+
+# ----------------------------------------------------------------------------- luck before anything is known
+
+
+def test_luck_of_one_in_a_hundred_is_as_likely_as_of_one_in_ten() -> None:
+    """Each order of magnitude has about the same weight: a tenfold luck is no surprise."""
+    before = dict(zip(LUCK, VerdictModel().luck, strict=True))
+    few, many = (math.fsum(before[share] for share in LUCK if low <= share < high) for low, high in BANDS)
+    assert few == pytest.approx(many, rel=0.2)
+
+
+def test_one_text_that_turns_many_verdicts_both_ways_says_that_much_is_luck() -> None:
+    learning = VerdictModel()
+    before = luck(learning)
+    seen = [sure(True, False, 9), sure(True, True, 16), sure(False, True, 9), sure(False, False, 16)]
+    learning.learn(Kind.REWRITE, learning.belief(Kind.REWRITE, seen))
+    assert luck(learning) > 2 * before
+
+
+@given(st.lists(st.sampled_from([0.0, 0.5, 1.0]), max_size=40))
+def test_no_more_cases_fail_by_their_meaning_than_there_are(rates: list[float]) -> None:
+    assert 0 <= VerdictModel().failing_by_meaning(rates) <= 1 + 1e-9
+
+
+def test_few_failures_among_many_cases_are_luck_where_much_is_luck() -> None:
+    learning = VerdictModel()
+    rates = [1.0] * 24 + [0.0] * 1
+    before = learning.failing_by_meaning(rates)
+    assert 0 < before < 1 / 25
+    seen = [sure(True, False, 9), sure(True, True, 16), sure(False, True, 9), sure(False, False, 16)]
+    learning.learn(Kind.REWRITE, learning.belief(Kind.REWRITE, seen))
+    assert learning.failing_by_meaning(rates) < before
+    assert learning.failing_by_meaning([0.0] * 10) > 0.95
 
 
 # ----------------------------------------------------------------------------- one text
