@@ -409,11 +409,17 @@ class TestMemory:
         content = request(self.BEFORE, prompt=FakePrompt(prose=prose))
         told = section("examples_before_it", content)
         assert "The tool has put 4 training cases" in told
-        assert 'their answers: "fee" 3, "delivery" 1' in told
+        assert 'their answers, in this order: "fee", "fee", "fee", "delivery"' in told
         assert '\n"a ticket 0": "fee"\n"a parcel": "delivery"' in told, "one of each answer"
         assert "a ticket 1" not in content
         assert "the 4 that stand before it without their own example" in section("measured", content)
         assert "examples_before_it" not in request(self.BEFORE, prompt=FakePrompt(prose="Sort {{ ticket }}."))
+
+    def test_of_many_examples_the_answers_are_counted(self) -> None:
+        shown = [Example({"ticket": f"a ticket {number}"}, "fee") for number in range(12)]
+        prose = with_examples("Sort {{ ticket }}.", [*shown, Example({"ticket": "a parcel"}, "delivery")])
+        told = section("examples_before_it", request(self.BEFORE, prompt=FakePrompt(prose=prose)))
+        assert 'their answers: "fee" 12, "delivery" 1; the last one "delivery"' in told
 
     def test_counts_are_of_cases_run_alone(self) -> None:
         assert str(Counts(0, 25, 0, 0)) == "fixed 0 of 25 failing run, no passing case was run"

@@ -31,7 +31,7 @@ from pytest_promptopt.prompts.examples import Example
 from pytest_promptopt.records import Answer, Message, Request
 from pytest_promptopt.text import cut_middle, encodable
 
-#: Answers of examples that a request counts, and examples that it shows, each with another answer.
+#: Answers of examples that a request lists, and examples that it shows, each with another answer.
 MAX_EXAMPLE_ANSWERS = 12
 MAX_EXAMPLES = 4
 
@@ -276,11 +276,14 @@ def _examples(brief: Brief) -> Iterator[str]:
         "this text with the case filled in, and then the answer. They stay; write the text that goes with "
         "them, which may be short."
     )
-    answers = Counter(cut_middle(each.answer, MAX_SHOWN) for each in brief.shown)
-    common = sorted(answers.items(), key=lambda each: (-each[1], each[0]))
-    yield "their answers: " + ", ".join(
-        f"{quote_text(answer)} {count}" for answer, count in common[:MAX_EXAMPLE_ANSWERS]
-    )
+    answers = [cut_middle(each.answer, MAX_SHOWN) for each in brief.shown]
+    if len(answers) <= MAX_EXAMPLE_ANSWERS:
+        # Some models repeat the last answer, or the commonest one.
+        yield "their answers, in this order: " + ", ".join(map(quote_text, answers))
+    else:
+        common = sorted(Counter(answers).items(), key=lambda each: (-each[1], each[0]))
+        counted = (f"{quote_text(answer)} {count}" for answer, count in common[:MAX_EXAMPLE_ANSWERS])
+        yield f"their answers: {', '.join(counted)}; the last one {quote_text(answers[-1])}"
     first: dict[str, Example] = {}
     for each in brief.shown:
         if each.inputs:
