@@ -1005,7 +1005,8 @@ def test_what_fixes_no_failing_validation_case_is_run_on_no_other_case() -> None
     useless = result.iterations[1].candidates[0]
     assert useless.verdict == "rejected"
     assert useless.why == "it fixes none of the 2 failing validation cases it was run on"
-    assert (useless.rate, useless.run) == (pytest.approx(1 / 3), 2)
+    assert useless.rate == pytest.approx(1 / 3), "as much as the current text"
+    assert useless.run == 2
     ran = {
         case
         for trials in world.evaluated
