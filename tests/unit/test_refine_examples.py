@@ -267,6 +267,20 @@ def test_examples_stand_as_the_place_of_the_prompt_lets_them(
     assert {"turns" if "user:" in each.overlay["a.md"] else "block" for each in drawn} == forms
 
 
+def test_the_sets_of_an_iteration_are_of_different_sizes() -> None:
+    prompt = FakePrompt("a.md", prose="Route {{ ticket }}.")
+    world = World(needs("a b " * 20, prompts=("a.md",)), prompts=[prompt])
+    group = connected_groups(world.prompts, world.cases)[0]
+    search = RefineSearch(group, world.search_context(group, replace(SETTINGS, examples=16)))
+    search.start_search()
+    tries = ExampleTries()
+    for sizes in ([8, 4, 12], [2, 16]):
+        drawn = ExampleCandidates(search, tries).drawn(1, 1, search.original, len(sizes))
+        assert [len(examples_in(each.overlay["a.md"])) for each in drawn] == sizes
+        for each in drawn:
+            ExampleCandidates(search, tries).note(each, 0.0)
+
+
 def test_where_instructions_are_long_it_is_tried_out_whether_to_repeat_them() -> None:
     prompt = FakePrompt("a.md", prose="Read it twice, then route it. " * 20 + "\n{{ ticket }}")
     world = World(needs("a b " * 10, prompts=("a.md",)), prompts=[prompt])

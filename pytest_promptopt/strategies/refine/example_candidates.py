@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import zip_longest
 from statistics import median
 
 from pytest_promptopt.optimizer.base_search import BaseSearch
@@ -30,6 +31,9 @@ from pytest_promptopt.prompts.examples import (
 from pytest_promptopt.records import CaseResult, Split
 from pytest_promptopt.strategies.refine.economy import Payoff
 from pytest_promptopt.strategies.refine.state import ExampleTries
+
+#: The form that a set of examples is written in, and the set.
+ExampleSet = tuple[Form, Sequence[CaseExample]]
 
 #: The size of the first sets: what most models learn a form and a few labels from.
 FIRST_SIZE = 8
@@ -121,7 +125,8 @@ class ExampleCandidates:
                 length=partial(_length, _context(body, pool, forms[0])),
             )
             drawn = [(form, examples) for form in forms for examples in sets]
-            for form, examples in sorted(drawn, key=lambda one: self._promise(len(one[1]), one[0])):
+            drawn.sort(key=lambda one: self._promise(len(one[1]), one[0]))
+            for form, examples in _one_of_each(drawn):
                 if len(shown.union(example.case for example in examples)) <= half:
                     yield prompt, with_examples(text, examples, form), len(examples)
             if body != text:
@@ -147,6 +152,14 @@ class ExampleCandidates:
             besides=self._search.original.evidence(Split.VALIDATION),
             redact=self._search.context.hooks.redact,
         )
+
+
+def _one_of_each(drawn: Sequence[ExampleSet]) -> Iterator[ExampleSet]:
+    """One set of each size and form, then another one of each: sets of a size differ less than sizes do."""
+    groups: dict[tuple[int, Form], list[ExampleSet]] = {}
+    for form, examples in drawn:
+        groups.setdefault((len(examples), form), []).append((form, examples))
+    return (one for row in zip_longest(*groups.values()) for one in row if one is not None)
 
 
 def _forms(body: str, pool: Sequence[CaseExample]) -> Sequence[Form]:
