@@ -32,6 +32,7 @@ from pytest_promptopt.optimizer.verdict_model import (
     VerdictModel,
     chance_of_pass_verdict,
     chance_to_pass,
+    share_by_meaning,
     variance_from_running,
 )
 from pytest_promptopt.records import CaseResult
@@ -213,7 +214,7 @@ class RatePosterior:
     def _rate_without_luck(self, luck: float) -> float:
         """The pass rate of the original by its meaning, which luck brings towards a half."""
         rate = math.fsum(self.known.values()) / max(1, len(self.known))
-        return min(0.98, max(0.02, (rate - luck) / (1 - 2 * luck)))
+        return min(0.98, max(0.02, share_by_meaning(rate, luck)))
 
     def before(self, case: str) -> float:
         """How likely its base passes a case by its meaning, as far as was known when it was made."""

@@ -99,6 +99,11 @@ def chance_of_pass_verdict(meant: float, luck: float) -> float:
     return meant * (1 - luck) + (1 - meant) * luck
 
 
+def share_by_meaning(share: float, luck: float) -> float:
+    """The way back, for a share of verdicts: without those that luck has turned round, between 0 and 1."""
+    return min(1.0, max(0.0, (share - luck) / (1 - 2 * luck)))
+
+
 @dataclass(frozen=True)
 class Belief:
     """What is believed of one text: possibilities with weights that add up to 1.
@@ -191,10 +196,8 @@ class VerdictModel:
         luck, and with those that luck alone has it pass.
         """
         failing = math.fsum(1 - rate for rate in rates) / max(1, len(rates))
-        return math.fsum(
-            weight * min(1.0, max(0.0, (failing - luck) / (1 - 2 * luck)))
-            for weight, luck in zip(self.luck, LUCK, strict=True)
-        )
+        shares = zip(self.luck, LUCK, strict=True)
+        return math.fsum(weight * share_by_meaning(failing, luck) for weight, luck in shares)
 
     def family(self, kind: Kind, but: str = "") -> list[float]:
         """How likely a new text of `kind` has each pair of rates.

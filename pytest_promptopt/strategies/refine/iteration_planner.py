@@ -70,17 +70,13 @@ class IterationPlanner:
         if phase is Phase.TRAINING:
             assert self._search.best.posterior is not None
             return self._search.best.posterior.failing
-        rates = self._validation_rates()
-        return len(rates) * self._state.learning.failing_by_meaning(rates)
+        return self._state.failing_on_validation(self._search.best)
 
     def _counted(self, phase: Phase) -> int:
         """How many cases of this phase the incumbent is judged by."""
         if phase is Phase.TRAINING:
             return self._search.best.foresight.cases
-        return len(self._validation_rates())
-
-    def _validation_rates(self) -> list[float]:
-        return [r.rate for r in self._search.best.evidence(Split.VALIDATION) if r.rate is not None]
+        return sum(result.rate is not None for result in self._search.best.evidence(Split.VALIDATION))
 
     def unpaid(self, phase: Phase) -> Stop | None:
         """Why no further iteration is made that the ceiling, or what it would win, does not pay for."""

@@ -136,7 +136,7 @@ class SearchBudget:
         assert version.posterior is not None
         failing = version.posterior.failing
         if Split.VALIDATION in version.results:
-            return failing + sum(r.failing is not None for r in version.evidence(Split.VALIDATION))
+            return failing + self._state.failing_on_validation(version)
         return failing * self._all_for_training(version)
 
     def _all_for_training(self, version: EvaluatedCandidate) -> float:

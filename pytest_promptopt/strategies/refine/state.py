@@ -86,6 +86,11 @@ class RefineState(SearchState):
     ablating: Payoff = field(default_factory=lambda: Payoff(ABLATED_SHARE))
     economy: Economy = field(default_factory=lambda: Economy(floor=0.0, cost=1.0))
 
+    def failing_on_validation(self, version: EvaluatedCandidate) -> float:
+        """How many of the validation cases that it was run on a text is expected to fail by its meaning."""
+        rates = [r.rate for r in version.evidence(Split.VALIDATION) if r.rate is not None]
+        return len(rates) * self.learning.failing_by_meaning(rates)
+
     @classmethod
     def of(cls, group: PromptGroup, seed: int, told: Taught | None) -> Self:
         """That of a search that is not begun.
