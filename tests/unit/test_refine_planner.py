@@ -17,7 +17,7 @@ from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.records import Split
 from pytest_promptopt.settings import NO_MODEL
-from pytest_promptopt.strategies.refine.economy import SHARE
+from pytest_promptopt.strategies.refine.economy import SHARE, Economy
 from pytest_promptopt.strategies.refine.iteration_planner import FIRST_SET, IterationPlanner
 from pytest_promptopt.strategies.refine.search import RefineSearch
 from pytest_promptopt.strategies.refine.search_budget import SearchBudget
@@ -128,6 +128,32 @@ def test_a_text_that_gained_less_on_validation_keeps_more_calls_for_showing_its_
     before = search.original.results[Split.VALIDATION]
     no_better = replace(better, results={**better.results, Split.VALIDATION: before})
     assert budget.judging_calls(no_better) > budget.judging_calls(better)
+
+
+class TestCallsKeptForShowingTheGain:
+    """100 calls are left, and an iteration takes 50."""
+
+    def kept(self, rest: str) -> tuple[int, int]:
+        """Of the calls left those kept, when a text is found that passes all but `rest` of the cases."""
+        world = World([*needs("a " * 8 + rest), *needs("a " * 4 + rest, VALIDATION)], left=lambda: 100)
+        search, _ = searching(world)
+        overlay = {"route.md": "Route {{ ticket }}. a"}
+        (found,) = search.evaluate([overlay], search.group.ids(Split.TRAIN, Split.VALIDATION))
+        learning, base = search.state.learning, search.original.posterior
+        assert base is not None
+        posterior = RatePosterior(base.cases, learning, base=base)
+        text = EvaluatedCandidate("1.1", overlay, {}, posterior).ran(found)
+        budget = SearchBudget(search, search.state)
+        search.state.economy = Economy(floor=0.0, cost=50)
+        return budget.judging_calls(text), budget.least_judging_calls(text)
+
+    def test_all_where_hardly_anything_is_left_to_win(self) -> None:
+        kept, _ = self.kept("- " * 8)
+        assert kept == 100
+
+    def test_so_few_that_an_iteration_fits_where_it_may_win_much(self) -> None:
+        kept, least = self.kept("b " * 24)
+        assert least <= kept <= 50
 
 
 class TestTurns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -74,10 +75,10 @@ class SearchBudget:
         return self._worth_keeping(version, self.calls_for(spared) + calls if calls else None)
 
     def _worth_keeping(self, version: EvaluatedCandidate, needed: int | None) -> int:
-        """Of the calls left, those kept for judging a text: what it needs, where there are more.
+        """Of the calls left, those kept for judging a text: what it needs, and all that pays better there.
 
-        Where there are not, one more iteration is made if what it is expected to win makes up for the calls
-        that are then missing: what counts is the gain times the chance that it is shown.
+        What counts is the gain times the chance that it is shown. One more iteration is made only if what it
+        is expected to win makes up for the calls that are then missing; and it may take no more than that.
 
         :param needed: the calls that show its gain most likely; None when none would.
         """
@@ -85,21 +86,21 @@ class SearchBudget:
         most = (call_budget.available() or 0) + call_budget.reserved
         least = self.least_judging_calls(version)
         further = min(most, max(least, most - math.ceil(economy.expected_cost)))
-        if needed is not None and needed <= further:
-            return needed
         cases = max(1, version.foresight.cases + len(self._search.group.ids(Split.VALIDATION)))
         fixed, broken = self._gained_on_all(version)
-        won = economy.gain(self._failing_of_all(version))
-        first = self._calls_before_fresh(version)
-        now = self._shown_gain((fixed - broken) / cases, (fixed + broken) / cases, most - first)
-        more = fixed + won
-        later = self._shown_gain((more - broken) / cases, (more + broken) / cases, further - first)
-        return further if later >= now else most
+        more, first = economy.gain(self._failing_of_all(version)), self._calls_before_fresh(version)
+        each, alpha = self.calls_per_case, self._search.context.settings.alpha
 
-    def _shown_gain(self, gain: float, differing: float, calls: int) -> float:
-        """A gain times the chance that so many calls for fresh answers show it."""
-        pairs = calls / (2 * self.calls_per_case)
-        return gain * power_of(pairs, gain, differing, self._search.context.settings.alpha)
+        def shown(calls: int, won: float) -> float:
+            """A gain with what is won besides, times the chance that so many calls show it."""
+            gain, differing = (fixed + won - broken) / cases, (fixed + won + broken) / cases
+            return gain * power_of((calls - first) / (2 * each), gain, differing, alpha)
+
+        now = shown(most, 0.0)
+        if shown(further, more) < now:
+            return most
+        enough = bisect_left(range(further), now, key=lambda calls: shown(calls, more))
+        return max(enough, further if needed is None else min(needed, further))
 
     def least_judging_calls(self, version: EvaluatedCandidate) -> int:
         """Calls without which a text cannot be judged at all, however good it is."""
