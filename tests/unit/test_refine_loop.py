@@ -829,7 +829,7 @@ def test_what_was_measured_is_told_to_the_next_request() -> None:
     told = second.partition("<tried>\n")[2].partition("</tried>")[0]
     assert told == (
         "#1.1 rewrite, accepted: fixed 1 of 4 failing run, no passing case was run\n"
-        "it said: because of a\nit is the current prompt\n"
+        "it is the current prompt\n"
     )
     assert "#2.1 rewrite, rejected: fixed 1 of 3 failing run, broke 1 of 1 passing run\n" in third
     tried = fourth.partition("<tried>")[2]

@@ -48,7 +48,13 @@ from pytest_promptopt.optimizer.proposal.proposer import (
 )
 from pytest_promptopt.optimizer.proposal.quoting import TAGS, quote_block
 from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply
-from pytest_promptopt.optimizer.proposal.requests import MEMORY_SHARE, Brief, compose_request
+from pytest_promptopt.optimizer.proposal.requests import (
+    MEMORY_SHARE,
+    MEMORY_TAGS,
+    Brief,
+    compose_request,
+    memory_sections,
+)
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import Example, with_examples
@@ -491,6 +497,20 @@ class TestMemory:
         assert len(lessons) == 2 + 7, "what says the same is told once"
         assert max(map(len, lessons)) <= MAX_LESSON
         assert [each.id for each in memory.recent()] == ["59.1", "58.1"]
+
+    def test_the_text_of_every_candidate_is_told_where_one_of_them_is_long(self) -> None:
+        """A text that was rejected teaches little where it is not shown."""
+        texts = ("x " * 250, "a short one: {{ ticket }}", "another short one: {{ ticket }}")
+        tried = tuple(
+            Try(f"1.{number}", "rewrite", False, REJECTED, text, Counts(1, 2, 3, 4), reason="r " * 100)
+            for number, text in enumerate(texts, 1)
+        )
+        brief = Brief(FakePrompt(), "Sort {{ ticket }}.", "go", 1, 2, tried=tried)
+        told = "".join(memory_sections(brief, 800))
+        assert "a short one" in told
+        assert "another short one" in told
+        assert told.index("#1.1") < told.index("#1.2") < told.index("#1.3")
+        assert 600 < len(told) <= 800 + MEMORY_TAGS, "nobody's room is wasted"
 
     @given(
         st.lists(st.integers(1, 4_000), max_size=6),

@@ -24,18 +24,21 @@ def tried_candidate_text(one: Try, prose: str, room: int) -> str:
     :param prose: the text that is to be improved now.
     """
     head = f"#{one.id} {one.kind}, {one.verdict}: {quote_line(one.measured)}"
-    current = one.text == prose
-    # What it answers where it fails stands among the failures, and what it fixed passes now.
-    answers = "" if current else "\n".join(_answers(one))
+    if one.text == prose:
+        # What it answers where it fails stands among the failures, and what it fixed passes now.
+        whole = f"{head}\nit is the current prompt"
+        return next((told for told in (whole, head) if len(told) <= room), "")
+    answers = "\n".join(_answers(one))
     said = f"it said: {quote_line(one.reason)}" if one.reason else ""
     text = _text(one, prose)
-    fixed = "fixed " + ", ".join(map(_shown, one.fixed)) if one.fixed and not current else ""
+    fixed = "fixed " + ", ".join(map(_shown, one.fixed)) if one.fixed else ""
     for parts in (
         (said, text, fixed, answers),
         (said, text, answers),
         (text, answers),
         (said, answers),
         (answers,),
+        (text,),
         (said,),
         (),
     ):
@@ -49,8 +52,6 @@ def _text(one: Try, prose: str) -> str:
     """The text whole, or against `prose` where that is shorter."""
     if not one.text:
         return ""
-    if one.text == prose:
-        return "it is the current prompt"
     # The first two lines name the files.
     difference = [*difflib.unified_diff(prose.splitlines(), one.text.splitlines(), n=0, lineterm="")][2:]
     changed = [f"{change[0]} {change[1:]}" for change in difference if not change.startswith("@@")]
