@@ -12,12 +12,14 @@ from types import CodeType
 from typing import Any
 
 from pytest_promptopt.assertions.plain_values import readable_value
-from pytest_promptopt.assertions.source_file import Function, source_file
+from pytest_promptopt.assertions.source_file import Function, SourceFile, source_file
 from pytest_promptopt.assertions.static_values import NoValue, value_of
 from pytest_promptopt.weak_cache import WeakCache
 
 #: Characters of a test's source that are kept: what stands in a request is paid for every time.
 MAX_CHECK = 1_500
+#: Characters of a function of the same file that is shown after the test that calls it.
+MAX_HELPER = 300
 #: In a longer source, characters of a literal list or dict.
 MAX_TABLE = 200
 #: The fixtures that ask the model.
@@ -47,7 +49,8 @@ class Equality:
 class TestSource:
     """A test function as it is written.
 
-    :param check: its source without decorators, parameters and docstring.
+    :param check: its source without decorators, parameters and docstring, and that of short functions of the
+        same file that it calls: what these do to an answer tells what passes.
     :param equalities: what its asserts compare the answer with.
     :param measured: whether they compare but measures of it: its length says nothing of how it reads.
     :param steps: the assignments before them that their names depend on; None is a value that is not known.
@@ -151,10 +154,10 @@ def source_of(function: Callable[..., Any] | None, parameters: frozenset[str] = 
 def _read_code(code: CodeType, parameters: frozenset[str]) -> tuple[TestSource, frozenset[str]]:
     file = source_file(code.co_filename)
     found = file.function_of(code)
-    return (TestSource(), frozenset()) if found is None else _read(found, file.lines, parameters)
+    return (TestSource(), frozenset()) if found is None else _read(found, file, parameters)
 
 
-def _read(node: Function, lines: Sequence[str], known: frozenset[str]) -> tuple[TestSource, frozenset[str]]:
+def _read(node: Function, file: SourceFile, known: frozenset[str]) -> tuple[TestSource, frozenset[str]]:
     arguments = arguments_of(node)
     compared = list(_compared(node.body))
     of_all = _equalities(node, compared, arguments, arguments - known) if compared else []
@@ -169,7 +172,7 @@ def _read(node: Function, lines: Sequence[str], known: frozenset[str]) -> tuple[
             steps.append((target, value))
             needed |= set() if value is None else _names_in(value)
     measured = bool(of_all) and not found
-    source = TestSource(_text_of(node, lines), tuple(found), tuple(reversed(steps)), measured=measured)
+    source = TestSource(_with_helpers(node, file), tuple(found), tuple(reversed(steps)), measured=measured)
     return source, frozenset(needed - own)
 
 
@@ -177,6 +180,19 @@ def arguments_of(node: Function) -> frozenset[str]:
     """The names of a function's parameters."""
     given = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
     return frozenset(each.arg for each in given)
+
+
+def _with_helpers(node: Function, file: SourceFile) -> str:
+    """The text of a test, and of the short functions of its file that it calls, as far as there is room."""
+    text = _text_of(node, file.lines)
+    called = [root_of(each.func) for each in ast.walk(node) if isinstance(each, ast.Call)]
+    for name in dict.fromkeys(called):
+        helper = file.plain_function(name)
+        if helper is not None and helper is not node:
+            shown = _text_of(helper, file.lines)
+            if len(shown) <= MAX_HELPER and len(text) + 1 + len(shown) <= MAX_CHECK:
+                text += f"\n{shown}"
+    return text
 
 
 def _text_of(node: Function, lines: Sequence[str]) -> str:

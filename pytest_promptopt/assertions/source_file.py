@@ -36,6 +36,18 @@ class SourceFile:
         found = self._functions.get(code.co_firstlineno)
         return found if found is not None and found.name == code.co_name else None
 
+    def plain_function(self, name: str) -> Function | None:
+        """The function of this name that the file itself defines; none with decorators, such as a fixture."""
+        return self._plain.get(name)
+
+    @cached_property
+    def _plain(self) -> dict[str, Function]:
+        return {
+            node.name: node
+            for node in self._tree.body
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not node.decorator_list
+        }
+
     def lambda_of(self, code: CodeType) -> ast.Lambda | None:
         """The lambda that `code` was made from."""
         found = [

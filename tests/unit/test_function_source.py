@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_promptopt.assertions.function_source import MAX_CHECK, TestSource, source_of
+from pytest_promptopt.assertions.function_source import MAX_CHECK, MAX_HELPER, TestSource, source_of
 from pytest_promptopt.assertions.plain_values import parameter_text
 from pytest_promptopt.assertions.static_values import NoValue
 
@@ -166,6 +166,35 @@ def test_methods_and_async_tests_are_read_too(tmp_path: Path) -> None:
         "    answer = await prompt.acall(q=1)\n"
         "    assert answer == label"
     )
+
+
+def test_short_functions_of_the_file_that_a_test_calls_are_shown_after_it(tmp_path: Path) -> None:
+    text = f"""
+    def clean(answer):
+        "Takes off what does not matter."
+        return strip(answer).lower()
+
+    def strip(answer):
+        return answer.strip()
+
+    def long(answer):
+        return answer == "{"x" * MAX_HELPER}"
+
+    @pytest.fixture
+    def asked():
+        return str
+
+    def test_it(prompt, asked, label):
+        assert long(prompt(q=1)) or asked(clean(prompt(q=1))) == label
+    """
+    found, _ = source(tmp_path, text, {"label": "b"})
+    assert found.check == (
+        "def test_it(prompt, asked, label):\n"
+        "    assert long(prompt(q=1)) or asked(clean(prompt(q=1))) == label\n"
+        "def clean(answer):\n"
+        "    return strip(answer).lower()"
+    )
+    ast.parse(found.check)
 
 
 def test_of_a_long_test_the_last_statements_are_kept(tmp_path: Path) -> None:
