@@ -245,10 +245,11 @@ def accept_adaptively(comparison: Comparison) -> Verdict:
     if not comparison.cases:
         return Verdict(False, "no case has an answer under both texts")
     sure = comparison.chance is None or comparison.chance >= PROBABLY or comparison.spotless
-    if comparison.gain > EPSILON and sure:
-        return Verdict(True, f"better: {comparison}")
-    # What was counted decides here: without luck a text that changed no verdict may be a bit better or worse.
     counted = comparison.after - comparison.before
+    if comparison.gain > EPSILON and sure:
+        both = comparison.split is Split.VALIDATION and counted <= EPSILON
+        return Verdict(True, f"better{' on training and validation cases together' * both}: {comparison}")
+    # What was counted decides here: without luck a text that changed no verdict may be a bit better or worse.
     lateral = comparison.sideways and comparison.split is Split.TRAIN and comparison.before >= LATERAL_FROM
     if lateral and not comparison.unrun and counted >= -EPSILON:
         return Verdict(True, f"as good, taken as another way on: {comparison}")

@@ -314,15 +314,21 @@ class RatePosterior:
             return Lead(0.0, 0.0, 0.0)
         if self.base is other:
             if self._over_base is None:
-                parts = list(self._ahead())
-                mean, variance = _mixed(parts)
-                chance = math.fsum(weight * _above(mean, var) for weight, mean, var in parts)
-                self._over_base = Lead(mean, variance, chance)
+                self._over_base = _lead_over_base(self.belief, *self._seen())
             return self._over_base
         if self.base is not None and self not in other.lineage():
             return self.lead(self.base) + self.base.lead(other)
         back = other.lead(self)
         return Lead(-back.mean, back.variance, _above(-back.mean, back.variance))
+
+    def lead_on_both(self, validated: RatePosterior) -> Lead:
+        """How far ahead of its base it is over its cases and those of `validated`.
+
+        :param validated: the same text, over the same base, on other cases. What it changed on either side
+            tells of the cases on the other side that it was not run on.
+        """
+        run, unrun = (mine + others for mine, others in zip(self._seen(), validated._seen(), strict=True))
+        return _lead_over_base(self._learning.belief(self.kind, run, self.name), run, unrun)
 
     def lineage(self) -> Iterator[RatePosterior]:
         """It, the text that it was made from, and so on to the original."""
@@ -351,26 +357,6 @@ class RatePosterior:
         chances = [self.before(case) for case in cases]
         return math.fsum(chances), len(chances) - math.fsum(chances)
 
-    def _ahead(self) -> Iterator[tuple[float, float, float]]:
-        """The mixture of its leads over its base: weight, mean and variance under each possibility."""
-        run, unrun = self._seen()
-        ran = [
-            [(base[place], count, _odds(passed is True, luck)) for base, passed, count in run]
-            for place, luck in enumerate(LUCK)
-        ]
-        others = [_Unrun.of((base[place], count) for base, _, count in unrun) for place in range(len(LUCK))]
-        for weight, change in self.belief.parts:
-            place, breaks, fixes = change
-            mean, variance = others[place].lead(change)
-            for before, count, odds in ran[place]:
-                kept, broken = before * (1 - breaks) * odds, before * breaks
-                fixed, failed = (1 - before) * fixes * odds, (1 - before) * (1 - fixes)
-                total = kept + broken + fixed + failed
-                step, moved = (fixed - broken) / total, (fixed + broken) / total
-                mean += count * step
-                variance += count * (moved - step * step)
-            yield weight, mean, variance
-
     def _seen(self) -> tuple[tuple[Seen, ...], tuple[Seen, ...]]:
         """The cases it was run on, and those it was not, alike ones together."""
         if self._groups is None:
@@ -388,6 +374,35 @@ class RatePosterior:
                 tuple(Seen(base, None, count) for base, count in unrun.items()),
             )
         return self._groups
+
+
+def _lead_over_base(belief: Belief, run: Sequence[Seen], unrun: Sequence[Seen]) -> Lead:
+    """How far ahead of its base a text is over the cases that it was run on, and over those it was not."""
+    parts = list(_ahead(belief, run, unrun))
+    mean, variance = _mixed(parts)
+    return Lead(mean, variance, math.fsum(weight * _above(ahead, var) for weight, ahead, var in parts))
+
+
+def _ahead(
+    belief: Belief, run: Sequence[Seen], unrun: Sequence[Seen]
+) -> Iterator[tuple[float, float, float]]:
+    """The mixture of its leads over its base: weight, mean and variance under each possibility."""
+    ran = [
+        [(base[place], count, _odds(passed is True, luck)) for base, passed, count in run]
+        for place, luck in enumerate(LUCK)
+    ]
+    others = [_Unrun.of((base[place], count) for base, _, count in unrun) for place in range(len(LUCK))]
+    for weight, change in belief.parts:
+        place, breaks, fixes = change
+        mean, variance = others[place].lead(change)
+        for before, count, odds in ran[place]:
+            kept, broken = before * (1 - breaks) * odds, before * breaks
+            fixed, failed = (1 - before) * fixes * odds, (1 - before) * (1 - fixes)
+            total = kept + broken + fixed + failed
+            step, moved = (fixed - broken) / total, (fixed + broken) / total
+            mean += count * step
+            variance += count * (moved - step * step)
+        yield weight, mean, variance
 
 
 def posterior_of(rates: Mapping[str, float], learning: VerdictModel) -> RatePosterior:

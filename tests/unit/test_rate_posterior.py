@@ -187,6 +187,24 @@ def test_what_is_counted_is_believed_less_than_it_says() -> None:
     assert 0 < lucky.lead(base).mean < 2
 
 
+def test_what_breaks_validation_cases_is_not_believed_to_keep_the_training_cases_that_were_not_run() -> None:
+    """Run on failing training cases alone it looks well ahead; what passes it breaks, as validation shows."""
+    trained = made_from(original("P" * 14 + "F" * 10), "-" * 14 + "PPPF" + "-" * 6)
+    validated = made_from(original("P" * 11 + "F" * 5), "F" * 10 + "P" + "PPFFF")
+    assert trained.base is not None
+    assert validated.base is not None
+    apart = trained.lead(trained.base) + validated.lead(validated.base)
+    together = trained.lead_on_both(validated)
+    assert trained.lead(trained.base).mean > 2
+    assert together.mean < apart.mean - 2
+
+
+def test_without_cases_on_the_other_side_the_lead_is_that_of_one_side() -> None:
+    trained = made_from(original("P" * 6 + "F" * 6), "PPF---PPF---")
+    assert trained.base is not None
+    assert trained.lead_on_both(made_from(original(""), "")) == trained.lead(trained.base)
+
+
 def test_a_text_is_no_better_than_itself() -> None:
     base = original("PF")
     lead = base.lead(base)

@@ -271,11 +271,15 @@ class CandidateSelection:
         assert candidate.posterior is not None
         before, after = incumbent.results[Split.VALIDATION], candidate.results[Split.VALIDATION]
         rates = {result.case.id: result.rate for result in before if result.rate is not None}
-        learning, name = self._state.learning, candidate.id
+        learning, name, kind = self._state.learning, candidate.id, candidate.kind
         base = posterior_of(rates, learning)
-        validated = RatePosterior(base.cases, learning, base=base, kind=candidate.kind, name=name)
+        validated = RatePosterior(base.cases, learning, base=base, kind=kind, name=name)
         validated.add(after)
-        lead = candidate.posterior.lead(incumbent.posterior) + validated.lead(base)
+        trained = candidate.posterior
+        if trained.base is not incumbent.posterior:  # it was made of another candidate
+            trained = RatePosterior(trained.cases, learning, base=incumbent.posterior, kind=kind, name=name)
+            trained.add(candidate.results.get(Split.TRAIN, ()))
+        lead = trained.lead_on_both(validated)
         compared = compare(
             before,
             after,
@@ -283,7 +287,7 @@ class CandidateSelection:
             growth=candidate.growth,
             balanced=balanced_accuracy(after),
         )
-        cases = len(candidate.posterior.cases) + len(validated.cases)
+        cases = len(trained.cases) + len(validated.cases)
         return candidate.judged_by(replace(compared, lead=lead.mean / cases, chance=lead.chance))
 
     def leave_out_examples(self) -> None:
