@@ -1042,6 +1042,17 @@ def test_in_the_validation_phase_a_candidate_must_be_really_better() -> None:
     assert result.after.endswith(". a")
 
 
+def test_a_text_that_loses_on_validation_is_not_taken_for_what_it_wins_on_cases_that_its_writer_saw() -> None:
+    world = World(
+        needs("a a " + "t " * 12) + needs("a a a a v", VALIDATION),
+        ["a", "a useless", "a of no use", "t v not a"],
+    )
+    result = world.result(plateau=1, max_iterations=4)
+    (candidate,) = result.iterations[3].candidates
+    assert candidate.why == "worse: 80.0% to 20.0% of 5 validation cases, 1 fixed, 4 broken"
+    assert "not a" not in result.after
+
+
 def test_an_incumbent_that_only_learned_the_training_cases_gives_way_to_the_best_of_both() -> None:
     cases = needs("a b c") + needs("v a v", VALIDATION)
     world = World(

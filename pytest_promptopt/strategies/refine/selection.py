@@ -265,7 +265,10 @@ class CandidateSelection:
             iteration.put(candidate)
 
     def _compared_on_both(self, candidate: Candidate) -> Candidate:
-        """It with what it is judged by in validation: its lead on the cases of both splits."""
+        """It with what it is judged by in validation: its lead on the cases of both splits.
+
+        Where it is behind on the validation cases, these decide: its writer has not seen them.
+        """
         incumbent = self._search.best
         assert incumbent.posterior is not None
         assert candidate.posterior is not None
@@ -279,7 +282,11 @@ class CandidateSelection:
         if trained.base is not incumbent.posterior:  # it was made of another candidate
             trained = RatePosterior(trained.cases, learning, base=incumbent.posterior, kind=kind, name=name)
             trained.add(candidate.results.get(Split.TRAIN, ()))
-        lead = trained.lead_on_both(validated)
+        on_both, on_validation = trained.lead_on_both(validated), validated.lead(base)
+        if on_validation.mean < 0:
+            lead, cases = on_validation, len(validated.cases)
+        else:
+            lead, cases = on_both, len(trained.cases) + len(validated.cases)
         compared = compare(
             before,
             after,
@@ -287,7 +294,6 @@ class CandidateSelection:
             growth=candidate.growth,
             balanced=balanced_accuracy(after),
         )
-        cases = len(trained.cases) + len(validated.cases)
         return candidate.judged_by(replace(compared, lead=lead.mean / cases, chance=lead.chance))
 
     def leave_out_examples(self) -> None:
