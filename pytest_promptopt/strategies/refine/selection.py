@@ -8,20 +8,18 @@ from dataclasses import replace
 from pytest_promptopt.optimizer.acceptance import (
     compare,
     compare_estimates,
-    counted_on_all,
     is_not_worse,
     rank_key,
 )
 from pytest_promptopt.optimizer.base_search import BaseSearch
-from pytest_promptopt.optimizer.candidates import REFUSED, REJECTED, Candidate, OpenIteration
+from pytest_promptopt.optimizer.candidates import REFUSED, Candidate, OpenIteration
 from pytest_promptopt.optimizer.halting import Phase
-from pytest_promptopt.optimizer.label_rates import balanced_accuracy
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED
 from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES
 from pytest_promptopt.optimizer.proposal.replies import Reply
 from pytest_promptopt.optimizer.protocols import Trial
-from pytest_promptopt.optimizer.race import BATCH, HOPELESS, Move, Race, Runner, telling_order
-from pytest_promptopt.optimizer.rate_posterior import RatePosterior, posterior_of
+from pytest_promptopt.optimizer.race import Move, Race, Runner, telling_order
+from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import without_examples
 from pytest_promptopt.records import EPSILON, Split
@@ -31,6 +29,7 @@ from pytest_promptopt.strategies.refine.example_candidates import ExampleCandida
 from pytest_promptopt.strategies.refine.iteration_planner import IterationPlanner
 from pytest_promptopt.strategies.refine.search_budget import SearchBudget
 from pytest_promptopt.strategies.refine.state import RefineState
+from pytest_promptopt.strategies.refine.validation_runs import ValidationRuns
 
 #: A candidate is run on so many cases before it becomes the incumbent, and on so many where calls are few.
 LOOK = 24
@@ -58,16 +57,17 @@ class CandidateSelection:
         self._planner = planner
         self._candidate_source = candidate_source
         self._example_candidates = example_candidates
+        self._validation = ValidationRuns(search, state, search_budget, self._note_way)
 
     def judge(self, iteration: OpenIteration) -> None:
         """Run the candidates on training cases and, where these decide, on validation cases."""
         if iteration.phase is not Phase.VALIDATION:
             self._find_best(iteration)
             return
-        self._look_at_validation(iteration)
+        self._validation.look(iteration)
         with self._search_budget.keeping(len(self._search.group.ids(Split.VALIDATION))):
             self._find_best(iteration)
-        self._measure_validation(iteration)
+        self._validation.measure(iteration)
 
     def _find_best(self, iteration: OpenIteration) -> None:
         """Run the candidates; then what is made of the best of them: a merged text, and a cut one."""
@@ -215,86 +215,6 @@ class CandidateSelection:
         return (
             self._search_budget.fits(2 * ABLATION_CASES) and self._state.ablating.expected * broken >= price
         )
-
-    def _look_at_validation(self, iteration: OpenIteration) -> None:
-        """Run the candidates on some validation cases that fail: one that fixes none of them wins nothing."""
-        search = self._search
-        before = search.best.results[Split.VALIDATION]
-        failing = [result.case.id for result in before if result.failing is not None][:HOPELESS]
-        looked_at = iteration.undecided()
-        # What is looked at must then be run on the other cases.
-        later = BATCH * len(looked_at) + len(before) - len(failing)
-        if not failing or not self._search_budget.fits(len(looked_at) * len(failing) + later):
-            return
-        measured = search.evaluate([candidate.overlay for candidate in looked_at], failing)
-        for candidate, results in zip(search.refuse(looked_at), measured, strict=True):
-            if not candidate.verdict:
-                candidate = candidate.ran(results)
-                search.context.record_results(candidate.id, results)
-                compared = compare(before, results, split=Split.VALIDATION, growth=candidate.growth)
-                if not (compared.fixed or compared.raised):
-                    why = f"it fixes none of the {compared.cases} failing validation cases it was run on"
-                    compared = counted_on_all(compared, before)
-                    candidate = candidate.judged_by(compared).decided(REJECTED, why)
-                    self._note_way(candidate, 0.0)
-            iteration.put(candidate)
-
-    def _measure_validation(self, iteration: OpenIteration) -> None:
-        """Run those on validation that keep what was learned in training, the best first."""
-        search = self._search
-        cases = search.group.ids(Split.VALIDATION)
-        kept = [
-            candidate
-            for candidate in iteration.undecided()
-            if (ran := candidate.results.get(Split.TRAIN))
-            and is_not_worse(compare(search.best.evidence(Split.TRAIN), ran))
-        ]
-        kept.sort(key=lambda candidate: rank_key(candidate.compared[Split.TRAIN]))
-        runs = [candidate.not_run_on(cases) for candidate in kept]
-        fitting = [n for n in range(len(kept), 0, -1) if self._search_budget.fits(sum(map(len, runs[:n])))]
-        tried = kept[: next(iter(fitting), 0)]
-        why = "no calls were left to run it on the validation cases"
-        iteration.put(*(candidate.decided(REJECTED, why) for candidate in kept[len(tried) :]))
-        measured = search.run_trials(
-            [Trial(each.overlay, run) for each, run in zip(tried, runs, strict=False)]
-        )
-        for candidate, results in zip(search.refuse(tried), measured, strict=True):
-            if not candidate.verdict:
-                search.context.record_results(candidate.id, results)
-                candidate = self._compared_on_both(candidate.ran(results))
-            iteration.put(candidate)
-
-    def _compared_on_both(self, candidate: Candidate) -> Candidate:
-        """It with what it is judged by in validation: its lead on the cases of both splits.
-
-        Where it is behind on the validation cases, these decide: its writer has not seen them.
-        """
-        incumbent = self._search.best
-        assert incumbent.posterior is not None
-        assert candidate.posterior is not None
-        before, after = incumbent.results[Split.VALIDATION], candidate.results[Split.VALIDATION]
-        rates = {result.case.id: result.rate for result in before if result.rate is not None}
-        learning, name, kind = self._state.learning, candidate.id, candidate.kind
-        base = posterior_of(rates, learning)
-        validated = RatePosterior(base.cases, learning, base=base, kind=kind, name=name)
-        validated.add(after)
-        trained = candidate.posterior
-        if trained.base is not incumbent.posterior:  # it was made of another candidate
-            trained = RatePosterior(trained.cases, learning, base=incumbent.posterior, kind=kind, name=name)
-            trained.add(candidate.results.get(Split.TRAIN, ()))
-        on_both, on_validation = trained.lead_on_both(validated), validated.lead(base)
-        if on_validation.mean < 0:
-            lead, cases = on_validation, len(validated.cases)
-        else:
-            lead, cases = on_both, len(trained.cases) + len(validated.cases)
-        compared = compare(
-            before,
-            after,
-            split=Split.VALIDATION,
-            growth=candidate.growth,
-            balanced=balanced_accuracy(after),
-        )
-        return candidate.judged_by(replace(compared, lead=lead.mean / cases, chance=lead.chance))
 
     def leave_out_examples(self) -> None:
         """Take the examples out of the best text if it does as well without them: each call pays for them.

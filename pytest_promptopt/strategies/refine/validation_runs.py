@@ -1,0 +1,116 @@
+"""Runs candidates where validation cases decide: a first look, then all cases, judged by both splits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from pytest_promptopt.optimizer.acceptance import compare, counted_on_all, is_not_worse, rank_key
+from pytest_promptopt.optimizer.base_search import BaseSearch
+from pytest_promptopt.optimizer.candidates import REJECTED, Candidate, OpenIteration
+from pytest_promptopt.optimizer.label_rates import balanced_accuracy
+from pytest_promptopt.optimizer.protocols import Trial
+from pytest_promptopt.optimizer.race import BATCH, HOPELESS
+from pytest_promptopt.optimizer.rate_posterior import RatePosterior, posterior_of
+from pytest_promptopt.records import Split
+from pytest_promptopt.strategies.refine.search_budget import SearchBudget
+from pytest_promptopt.strategies.refine.state import RefineState
+
+
+class ValidationRuns:
+    """Runs the candidates of one search on validation cases.
+
+    :param note_way: told what share of what there was to win a candidate has won.
+    """
+
+    def __init__(
+        self,
+        search: BaseSearch,
+        state: RefineState,
+        search_budget: SearchBudget,
+        note_way: Callable[[Candidate, float], None],
+    ) -> None:
+        self._search = search
+        self._state = state
+        self._search_budget = search_budget
+        self._note_way = note_way
+
+    def look(self, iteration: OpenIteration) -> None:
+        """Run the candidates on some validation cases that fail: one that fixes none of them wins nothing."""
+        search = self._search
+        before = search.best.results[Split.VALIDATION]
+        failing = [result.case.id for result in before if result.failing is not None][:HOPELESS]
+        looked_at = iteration.undecided()
+        # What is looked at must then be run on the other cases.
+        later = BATCH * len(looked_at) + len(before) - len(failing)
+        if not failing or not self._search_budget.fits(len(looked_at) * len(failing) + later):
+            return
+        measured = search.evaluate([candidate.overlay for candidate in looked_at], failing)
+        for candidate, results in zip(search.refuse(looked_at), measured, strict=True):
+            if not candidate.verdict:
+                candidate = candidate.ran(results)
+                search.context.record_results(candidate.id, results)
+                compared = compare(before, results, split=Split.VALIDATION, growth=candidate.growth)
+                if not (compared.fixed or compared.raised):
+                    why = f"it fixes none of the {compared.cases} failing validation cases it was run on"
+                    compared = counted_on_all(compared, before)
+                    candidate = candidate.judged_by(compared).decided(REJECTED, why)
+                    self._note_way(candidate, 0.0)
+            iteration.put(candidate)
+
+    def measure(self, iteration: OpenIteration) -> None:
+        """Run those on validation that keep what was learned in training, the best first."""
+        search = self._search
+        cases = search.group.ids(Split.VALIDATION)
+        kept = [
+            candidate
+            for candidate in iteration.undecided()
+            if (ran := candidate.results.get(Split.TRAIN))
+            and is_not_worse(compare(search.best.evidence(Split.TRAIN), ran))
+        ]
+        kept.sort(key=lambda candidate: rank_key(candidate.compared[Split.TRAIN]))
+        runs = [candidate.not_run_on(cases) for candidate in kept]
+        fitting = [n for n in range(len(kept), 0, -1) if self._search_budget.fits(sum(map(len, runs[:n])))]
+        tried = kept[: next(iter(fitting), 0)]
+        why = "no calls were left to run it on the validation cases"
+        iteration.put(*(candidate.decided(REJECTED, why) for candidate in kept[len(tried) :]))
+        measured = search.run_trials(
+            [Trial(each.overlay, run) for each, run in zip(tried, runs, strict=False)]
+        )
+        for candidate, results in zip(search.refuse(tried), measured, strict=True):
+            if not candidate.verdict:
+                search.context.record_results(candidate.id, results)
+                candidate = self._compared_on_both(candidate.ran(results))
+            iteration.put(candidate)
+
+    def _compared_on_both(self, candidate: Candidate) -> Candidate:
+        """It with what it is judged by in validation: its lead on the cases of both splits.
+
+        Where it is behind on the validation cases, these decide: its writer has not seen them.
+        """
+        incumbent = self._search.best
+        assert incumbent.posterior is not None
+        assert candidate.posterior is not None
+        before, after = incumbent.results[Split.VALIDATION], candidate.results[Split.VALIDATION]
+        rates = {result.case.id: result.rate for result in before if result.rate is not None}
+        learning, name, kind = self._state.learning, candidate.id, candidate.kind
+        base = posterior_of(rates, learning)
+        validated = RatePosterior(base.cases, learning, base=base, kind=kind, name=name)
+        validated.add(after)
+        trained = candidate.posterior
+        if trained.base is not incumbent.posterior:  # it was made of another candidate
+            trained = RatePosterior(trained.cases, learning, base=incumbent.posterior, kind=kind, name=name)
+            trained.add(candidate.results.get(Split.TRAIN, ()))
+        on_both, on_validation = trained.lead_on_both(validated), validated.lead(base)
+        if on_validation.mean < 0:
+            lead, cases = on_validation, len(validated.cases)
+        else:
+            lead, cases = on_both, len(trained.cases) + len(validated.cases)
+        compared = compare(
+            before,
+            after,
+            split=Split.VALIDATION,
+            growth=candidate.growth,
+            balanced=balanced_accuracy(after),
+        )
+        return candidate.judged_by(replace(compared, lead=lead.mean / cases, chance=lead.chance))
