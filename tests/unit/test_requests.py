@@ -38,7 +38,7 @@ from pytest_promptopt.optimizer.proposal.directions import (
     Directions,
     suitable_directions,
 )
-from pytest_promptopt.optimizer.proposal.memory import MAX_LESSON, Counts, Memory, Try, count_cases
+from pytest_promptopt.optimizer.proposal.memory import MAX_LESSON, Answered, Counts, Memory, Try, count_cases
 from pytest_promptopt.optimizer.proposal.passing_cases import passing_cases_to_show
 from pytest_promptopt.optimizer.proposal.proposer import (
     ProposalRequest,
@@ -511,6 +511,37 @@ class TestMemory:
         assert "another short one" in told
         assert told.index("#1.1") < told.index("#1.2") < told.index("#1.3")
         assert 600 < len(told) <= 800 + MEMORY_TAGS, "nobody's room is wasted"
+
+    def test_the_last_iteration_is_told_with_an_answer_before_an_earlier_one_has_any_room(self) -> None:
+        answers = tuple(Answered(f"ticket {number}", "fee", "lost") for number in range(3))
+        tried = tuple(
+            Try(
+                name,
+                "rewrite",
+                False,
+                REJECTED,
+                f"{name}: {{{{ ticket }}}}",
+                Counts(0, 5, 0, 1),
+                answers=answers,
+            )
+            for name in ("2.1", "2.2", "1.1", "1.2")
+        )
+        brief = Brief(FakePrompt(), "Sort {{ ticket }}.", "go", 1, 2, tried=tried)
+        told = "".join(memory_sections(brief, 420))
+        for name in ("2.1", "2.2"):
+            own = told.partition(f"#{name} ")[2].partition("#")[0]
+            assert f"| {name}: {{{{ ticket }}}}\n" in own
+            assert 'failed "ticket 0": "lost" (expected "fee")' in own
+        assert "#1." not in told
+
+    def test_sets_of_examples_take_no_room_from_texts(self) -> None:
+        memory = Memory()
+        ran = Counts(3, 5, 0, 9)
+        memory.remember(1, [Try("1.1", "rewrite", False, REJECTED), Try("1.2", "examples", False, REJECTED)])
+        memory.remember(
+            2, [Try("2.1", "rewrite", False, REJECTED), Try("2.2", "examples", True, ACCEPTED, ran=ran)]
+        )
+        assert [each.id for each in memory.recent()] == ["2.1", "1.1", "2.2", "1.2"]
 
     @given(
         st.lists(st.integers(1, 4_000), max_size=6),

@@ -210,12 +210,16 @@ class Memory:
             self._older += self._recent.popleft()[1]
 
     def recent(self) -> tuple[Try, ...]:
-        """The last tries, the latest iteration first, and of it those that did best."""
-        return tuple(
+        """The last tries, the latest iteration first, and of it those that did best.
+
+        The tool's own sets of examples come after all others: they teach a writer least.
+        """
+        tries = [
             each
             for _, tries in reversed(self._recent)
             for each in sorted(tries, key=lambda one: -(one.ran.gain if one.ran else -1_000))
-        )
+        ]
+        return tuple(sorted(tries, key=lambda one: one.kind == Kind.EXAMPLES))
 
     def lessons(self) -> tuple[str, ...]:
         """The older tries that helped or did harm, and how often each kind helped."""

@@ -25,7 +25,7 @@ from pytest_promptopt.optimizer.proposal.quoting import (
 )
 from pytest_promptopt.optimizer.proposal.stage_lines import is_own_answer, lines_of_stage
 from pytest_promptopt.optimizer.proposal.tool_lines import tool_faults_of, tool_section, tools_of_case
-from pytest_promptopt.optimizer.proposal.tried_candidates import tried_candidate_text
+from pytest_promptopt.optimizer.proposal.tried_candidates import tried_candidate_texts
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.prompts.examples import Example
 from pytest_promptopt.records import Answer, Message, Request
@@ -427,7 +427,7 @@ def _inputs(inputs: Mapping[str, str]) -> Iterator[str]:
 def memory_sections(brief: Brief, room: int) -> Iterator[str]:
     """What was tried lately and what is known of all before, in at most `room` characters."""
     recent = int(room * (RECENT_SHARE if brief.lessons else 1.0))
-    told = _tried_in(brief, recent)
+    told = tried_candidate_texts(brief.tried, brief.prose, recent)
     room -= sum(len(text) + 1 for text in told)
     lessons: list[str] = []
     for lesson in map(quote_line, brief.lessons):
@@ -436,17 +436,6 @@ def memory_sections(brief: Brief, room: int) -> Iterator[str]:
             room -= len(lesson) + 1
     yield _section("lessons", lessons)
     yield _section("tried", told)
-
-
-def _tried_in(brief: Brief, room: int) -> list[str]:
-    """The last candidates in at most `room` characters: what short ones leave is shared by the others."""
-    wanted = [len(tried_candidate_text(each, brief.prose, room)) for each in brief.tried]
-    told = [""] * len(wanted)
-    for done, place in enumerate(sorted(range(len(wanted)), key=wanted.__getitem__)):
-        share = room // (len(wanted) - done) - 1
-        told[place] = tried_candidate_text(brief.tried[place], brief.prose, share)
-        room -= len(told[place]) + 1
-    return [text for text in told if text]
 
 
 def _version(text: str, part: Part) -> str:

@@ -1,9 +1,10 @@
-"""Describes a candidate that was tried: its counts, its text or the change, and its verdict."""
+"""Describes the candidates that were tried: counts, text or change, answers, and verdict."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from pytest_promptopt.optimizer.proposal.memory import MAX_SHOWN, Try
 from pytest_promptopt.optimizer.proposal.quoting import (
@@ -16,7 +17,27 @@ from pytest_promptopt.optimizer.proposal.quoting import (
 from pytest_promptopt.text import cut_end
 
 
-def tried_candidate_text(one: Try, prose: str, room: int) -> str:
+def tried_candidate_texts(tried: Sequence[Try], prose: str, room: int) -> list[str]:
+    """The candidates in at most `room` characters, as far as there is any for the later ones.
+
+    Those of one iteration share the room that is left, and what a short one leaves is shared by the others.
+
+    :param tried: as `Memory.recent` orders them; `prose` is the text that is to be improved now.
+    """
+    texts: list[str] = []
+    for _, group in groupby(tried, key=lambda one: one.id.partition(".")[0]):
+        candidates = list(group)
+        told = [""] * len(candidates)
+        wanted = [len(_candidate_text(one, prose, room)) for one in candidates]
+        for done, place in enumerate(sorted(range(len(told)), key=wanted.__getitem__)):
+            share = room // (len(told) - done) - 1
+            told[place] = _candidate_text(candidates[place], prose, share)
+            room -= len(told[place]) + 1 if told[place] else 0
+        texts += filter(None, told)
+    return texts
+
+
+def _candidate_text(one: Try, prose: str, room: int) -> str:
     """`one` in at most `room` characters, in lines; empty when not even its counts fit.
 
     What there is no room for is left out: what it fixed first, its counts never.
@@ -28,17 +49,19 @@ def tried_candidate_text(one: Try, prose: str, room: int) -> str:
         # What it answers where it fails stands among the failures, and what it fixed passes now.
         whole = f"{head}\nit is the current prompt"
         return next((told for told in (whole, head) if len(told) <= room), "")
-    answers = "\n".join(_answers(one))
+    answers = list(_answers(one))
     said = f"it said: {quote_line(one.reason)}" if one.reason else ""
     text = _text(one, prose)
     fixed = "fixed " + ", ".join(map(_shown, one.fixed)) if one.fixed else ""
     for parts in (
-        (said, text, fixed, answers),
-        (said, text, answers),
-        (text, answers),
-        (said, answers),
-        (answers,),
+        (said, text, fixed, *answers),
+        (said, text, *answers),
+        (text, *answers),
+        (text, *answers[:1]),
+        (said, *answers),
+        answers,
         (text,),
+        answers[:1],
         (said,),
         (),
     ):
