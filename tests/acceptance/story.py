@@ -32,6 +32,15 @@ def example(name: str, to: Path) -> None:
         write_prose(PromptFile.load(to / "prompts/route.md", rootdir=to), ROUTE)
 
 
+def add_a_case_that_stays_wrong(to: Path) -> None:
+    """Put a mail to the example `async_calls` that nothing tells from those of another queue."""
+    tests = to / "tests/test_mails.py"
+    text = tests.read_text(encoding="utf-8")
+    assert "MAILS = [\n" in text
+    mail = '    ("Late parcel", "The parcel has not yet arrived.", "account"),\n'
+    tests.write_text(text.replace("MAILS = [\n", f"MAILS = [\n{mail}"), encoding="utf-8")
+
+
 @dataclass
 class Story:
     """A page as somebody who follows it: writes its files, runs its commands, compares what they show."""

@@ -21,7 +21,7 @@ from .doc_pages import PAGES, ROOT, first_cells
 from .github_standin import BOT, MAX_COMMENT, GitHub
 from .loaded_script import load_script
 from .projects import git
-from .story import Story, example
+from .story import Story, add_a_case_that_stays_wrong, example
 
 RECIPES = ROOT / "examples/ci_workflow"
 GATE = RECIPES / ".github/workflows/prompts.yml"
@@ -231,7 +231,9 @@ def test_a_night_ends_in_one_pull_request(
     """Optimize, keep body and patch, put them on a branch; the next night updates both."""
     (run,) = [step["run"] for step in steps(NIGHTLY, "optimize") if step.get("id") == "optimize"]
     (night,) = [name for name in COMMANDS if name.startswith("nightly")]
-    assert shop.run(command(night)) == 0, "no case fails any more"
+    add_a_case_that_stays_wrong(shop.path)
+    git(shop.path, "commit", "--quiet", "--all", "--message=a hard mail")
+    assert shop.run(command(night)) == 1, "some cases still fail"
     assert "git diff --binary > prompts.patch" in run
     patch = subprocess.run(["git", "diff", "--binary"], cwd=shop.path, check=True, capture_output=True).stdout
     kept = tmp_path / "kept"
