@@ -105,8 +105,14 @@ def test_the_shown_failures_are_those_of_the_example(story: Story) -> None:
 
 
 def test_the_shown_verdict_is_worded_as_the_summary_words_it() -> None:
-    score = SplitScore(Split.HELDOUT, 45, 0.244, 0.867, fixed=30, broken=2)
-    assert f"  held-out: {heldout_verdict(score, alpha=0.05)}\n" in block("README.md", "result").text
+    shown = block("README.md", "result").text
+    figures = re.search(r"held-out ([\d.]+)% -> ([\d.]+)%\n(?s:.*) (\d+) cases fixed, (\d+) broken", shown)
+    assert figures is not None
+    before, after = (float(each) / 100 for each in figures.groups()[:2])
+    fixed, broken = (int(each) for each in figures.groups()[2:])
+    score = SplitScore(Split.HELDOUT, 45, before, after, fixed=fixed, broken=broken)
+    assert round(score.cases * (after - before)) == fixed - broken
+    assert f"  held-out: {heldout_verdict(score, alpha=0.05)}\n" in shown
 
 
 def test_both_commands_set_everything_up() -> None:
