@@ -217,7 +217,7 @@ class LabelScore:
     :param field: the key of JSON answers that is counted; empty for the answer itself.
     :param before: how many of the `cases` are right under the text before; `after` under the new one.
     :param instead: the wrong answers under the new one and how often each came, most frequent first; ``""``
-        stands for texts that are no label.
+        stands for texts that are no label and came once, or are long.
     """
 
     field: str

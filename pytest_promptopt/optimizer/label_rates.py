@@ -36,7 +36,7 @@ class Row:
     """The results of the cases that expect one label.
 
     :param instead: the wrong answers and how often each came, most frequent first; ``""`` stands for texts
-        that are no label.
+        that are no label and came once, or are long.
     """
 
     label: str
@@ -131,7 +131,7 @@ def _wanted(results: Iterable[CaseResult]) -> dict[str, str]:
     labels = {fold_label(text): text for text in found.values()}
     for result, outcome in shown:
         if result.failing is None and result.case.id not in found and outcome.calls:
-            label = labels.get(fold_label(strip_wrapping(outcome.calls[-1].text)[0]))
+            label = labels.get(_folded(outcome.calls[-1].text))
             if label is not None:
                 found[result.case.id] = label
     return found
@@ -193,6 +193,7 @@ def _are_labels(pairs: Sequence[_Pair]) -> bool:
 
 def _rows(pairs: Sequence[_Pair]) -> tuple[Row, ...]:
     labels = {fold_label(pair.expected): pair.expected for pair in pairs}
+    names = _recurring(pairs) | labels
     wrong: dict[str, Counter[str]] = defaultdict(Counter)
     right: Counter[str] = Counter()
     for pair in pairs:
@@ -200,7 +201,7 @@ def _rows(pairs: Sequence[_Pair]) -> tuple[Row, ...]:
         if pair.right:
             right[label] += 1
         else:
-            wrong[label][labels.get(fold_label(strip_wrapping(pair.got)[0]), "")] += 1
+            wrong[label][names.get(_folded(pair.got), "")] += 1
     rows = (
         Row(label, right[label], right[label] + wrong[label].total(), tuple(wrong[label].most_common()))
         for label in dict.fromkeys(labels.values())
@@ -208,11 +209,25 @@ def _rows(pairs: Sequence[_Pair]) -> tuple[Row, ...]:
     return tuple(sorted(rows, key=lambda row: (row.right - row.total, row.label)))
 
 
+def _folded(answer: str) -> str:
+    return fold_label(strip_wrapping(answer)[0])
+
+
+def _recurring(pairs: Iterable[_Pair]) -> dict[str, str]:
+    """The wrong answers that came more than once and are as short as a label, by how they are compared."""
+    texts: dict[str, str] = {}
+    wrong = [pair.got for pair in pairs if not pair.right and could_be_label(pair.got)]
+    for got in wrong:
+        texts.setdefault(_folded(got), got.strip())
+    counts = Counter(map(_folded, wrong))
+    return {folded: text for folded, text in texts.items() if folded and counts[folded] > 1}
+
+
 def _collapsed(pairs: Sequence[_Pair]) -> tuple[str, int] | None:
     texts: dict[str, str] = {}
     for pair in pairs:
-        texts.setdefault(fold_label(strip_wrapping(pair.got)[0]), pair.got.strip())
-    answers = Counter(fold_label(strip_wrapping(pair.got)[0]) for pair in pairs)
+        texts.setdefault(_folded(pair.got), pair.got.strip())
+    answers = Counter(_folded(pair.got) for pair in pairs)
     if len(pairs) < FEWEST or not answers:
         return None
     answer, count = answers.most_common(1)[0]

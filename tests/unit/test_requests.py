@@ -294,12 +294,21 @@ class TestLabels:
         ]
 
     def test_an_answer_that_is_no_label_and_a_label_in_another_form_are_told_apart(self) -> None:
-        results = cases(("a", "b", 1), ("a", "A.", 1), ("a", "what?", 2), ("b", "b", 2), ("b", "a", 2))
+        results = cases(
+            ("a", "b", 1), ("a", "A.", 1), ("a", "what is it about?", 1), ("b", "b", 2), ("b", "a", 2)
+        )
         rows = list(label_table(label_tallies(results)))
-        assert rows[1] == '"a" 0/4 (no label 2, "b" 1, others 1)'
+        assert rows[1] == '"a" 0/3 ("b" 1, the same in another form 1, others 1)'
         assert list(label_table(label_tallies(cases(("a", "A.", 2), ("b", "b", 2)))))[1] == (
             '"a" 0/2 (the same in another form 2)'
         )
+
+    def test_a_wrong_answer_that_comes_again_is_shown_though_no_case_expects_it(self) -> None:
+        results = cases(("a", "c", 2), ("a", "C.", 1), ("a", "what is it about?", 1), ("b", "b", 2))
+        assert list(label_table(label_tallies(results)))[1] == '"a" 0/4 ("c" 3, no label 1)'
+        whole = "I am a small model, and I can not tell you what this message is about"
+        long = cases(("a", whole, 2), ("a", "b", 1), ("b", "b", 2))
+        assert list(label_table(label_tallies(long)))[1] == '"a" 0/3 (no label 2, "b" 1)'
 
     def test_texts_are_no_labels(self) -> None:
         (tally,) = label_tallies([case(str(number), f"text {number}", "x") for number in range(9)])
