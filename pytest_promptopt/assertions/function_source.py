@@ -18,7 +18,7 @@ from pytest_promptopt.weak_cache import WeakCache
 
 #: Characters of a test's source that are kept: what stands in a request is paid for every time.
 MAX_CHECK = 1_500
-#: Characters of a function of the same file that is shown after the test that calls it.
+#: Characters of a function of the same file that is kept beside the test that calls it.
 MAX_HELPER = 300
 #: In a longer source, characters of a literal list or dict.
 MAX_TABLE = 200
@@ -49,8 +49,9 @@ class Equality:
 class TestSource:
     """A test function as it is written.
 
-    :param check: its source without decorators, parameters and docstring, and that of short functions of the
-        same file that it calls: what these do to an answer tells what passes.
+    :param check: its source without decorators, docstring, and what its parameters are given.
+    :param helpers: that of each short function of the same file that it calls: what these do to an answer
+        tells what passes.
     :param equalities: what its asserts compare the answer with.
     :param measured: whether they compare but measures of it: its length says nothing of how it reads.
     :param steps: the assignments before them that their names depend on; None is a value that is not known.
@@ -60,6 +61,7 @@ class TestSource:
     __test__ = False
 
     check: str = ""
+    helpers: tuple[str, ...] = ()
     equalities: tuple[Equality, ...] = ()
     steps: tuple[tuple[ast.expr, ast.expr | None], ...] = ()
     outer: Mapping[str, Any] = field(default_factory=dict)
@@ -172,7 +174,13 @@ def _read(node: Function, file: SourceFile, known: frozenset[str]) -> tuple[Test
             steps.append((target, value))
             needed |= set() if value is None else _names_in(value)
     measured = bool(of_all) and not found
-    source = TestSource(_with_helpers(node, file), tuple(found), tuple(reversed(steps)), measured=measured)
+    source = TestSource(
+        check=_text_of(node, file.lines),
+        helpers=_helpers(node, file),
+        equalities=tuple(found),
+        steps=tuple(reversed(steps)),
+        measured=measured,
+    )
     return source, frozenset(needed - own)
 
 
@@ -182,25 +190,34 @@ def arguments_of(node: Function) -> frozenset[str]:
     return frozenset(each.arg for each in given)
 
 
-def _with_helpers(node: Function, file: SourceFile) -> str:
-    """The text of a test, and of the short functions of its file that it calls, as far as there is room."""
-    text = _text_of(node, file.lines)
-    called = [root_of(each.func) for each in ast.walk(node) if isinstance(each, ast.Call)]
-    for name in dict.fromkeys(called):
-        helper = file.plain_function(name)
-        if helper is not None and helper is not node:
-            shown = _text_of(helper, file.lines)
-            if len(shown) <= MAX_HELPER and len(text) + 1 + len(shown) <= MAX_CHECK:
-                text += f"\n{shown}"
-    return text
+def _helpers(node: Function, file: SourceFile) -> tuple[str, ...]:
+    """The short functions of its file that the body of a test calls, without their docstrings."""
+    inside = [each for statement in node.body for each in ast.walk(statement)]
+    called = [e.func.id for e in inside if isinstance(e, ast.Call) and isinstance(e.func, ast.Name)]
+    assigned = {e.id for e in inside if isinstance(e, ast.Name) and isinstance(e.ctx, ast.Store)}
+    names = [name for name in dict.fromkeys(called) if name not in arguments_of(node) | assigned]
+    found = map(file.plain_function, names)
+    texts = (_text_with_parameters(helper) for helper in found if helper is not None)
+    return tuple(text for text in texts if len(text) <= MAX_HELPER)
+
+
+def _text_with_parameters(node: Function) -> str:
+    """A function whole, since its defaults may decide what passes."""
+    whole = copy.copy(node)
+    whole.body = _without_docstring(node)
+    return ast.unparse(whole)
+
+
+def _without_docstring(node: Function) -> list[ast.stmt]:
+    body = node.body
+    told = isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant) and len(body) > 1
+    return body[1:] if told else body
 
 
 def _text_of(node: Function, lines: Sequence[str]) -> str:
-    body = node.body
-    if isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant) and len(body) > 1:
-        body = body[1:]  # its docstring
+    body = _without_docstring(node)
     first, last = body[0].lineno, body[-1].end_lineno or body[-1].lineno
-    if first == node.lineno:
+    if lines[first - 1].encode()[: body[0].col_offset].strip():  # its head ends on this line
         text = "\n".join(ast.unparse(each) for each in body)
     else:
         text = textwrap.dedent("\n".join(lines[first - 1 : last]))

@@ -215,12 +215,10 @@ def _folded(answer: str) -> str:
 
 def _recurring(pairs: Iterable[_Pair]) -> dict[str, str]:
     """The wrong answers that came more than once and are as short as a label, by how they are compared."""
-    texts: dict[str, str] = {}
-    wrong = [pair.got for pair in pairs if not pair.right and could_be_label(pair.got)]
-    for got in wrong:
-        texts.setdefault(_folded(got), got.strip())
-    counts = Counter(map(_folded, wrong))
-    return {folded: text for folded, text in texts.items() if folded and counts[folded] > 1}
+    wrong = [strip_wrapping(pair.got)[0] for pair in pairs if not pair.right]
+    short = [text.strip() for text in wrong if could_be_label(text)]
+    counts = Counter(map(fold_label, short))
+    return {fold_label(text): text for text in reversed(short) if counts[fold_label(text)] > 1}
 
 
 def _collapsed(pairs: Sequence[_Pair]) -> tuple[str, int] | None:

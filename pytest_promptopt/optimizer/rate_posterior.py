@@ -1,4 +1,4 @@
-"""What is known and foreseen of one text on the training cases, and which of two texts is better.
+"""What is known and foreseen of one text on the cases of a split, and which of two texts is better.
 
 A text was run on some cases; on the others its verdict is foreseen from what is believed of the text it was
 made from (its base), and from how it changed verdicts where both were run. What later texts showed of the
@@ -94,7 +94,7 @@ class _Unrun(NamedTuple):
 class RatePosterior:
     """What is known and foreseen of one text.
 
-    :param cases: the training cases that it is counted on: those with a rate under the original.
+    :param cases: those that it is counted on, of one split: those with a rate under the original.
     :param base: what is known of the text that it was made from; None for the original.
     :param name: the id of the candidate.
     """
@@ -324,8 +324,8 @@ class RatePosterior:
     def lead_on_both(self, validated: RatePosterior) -> Lead:
         """How far ahead of its base it is over its cases and those of `validated`.
 
-        :param validated: the same text, over the same base, on other cases. What it changed on either side
-            tells of the cases on the other side that it was not run on.
+        :param validated: the same text, made from the same one, on other cases. What it changed on either
+            side tells of the cases on the other side that it was not run on.
         """
         run, unrun = (mine + others for mine, others in zip(self._seen(), validated._seen(), strict=True))
         return _lead_over_base(self._learning.belief(self.kind, run, self.name), run, unrun)

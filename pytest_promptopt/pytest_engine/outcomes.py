@@ -35,6 +35,7 @@ def outcome_of(run: Run[PromptCase], reports: Sequence[pytest.TestReport]) -> Ou
         expected=_expected(run),
         parameters=run.case.parameters,
         check=run.case.source.check,
+        helpers=run.case.source.helpers,
     )
 
 

@@ -173,8 +173,8 @@ class Outcome:
     :param expected: what the case's assert compares the answer with, JSON-like, passed or failed; None where
         that is not known.
     :param parameters: the test's own parameters, as short texts.
-    :param check: the source of the test function, without decorators, and that of short functions of its file
-        which it calls.
+    :param check: the source of the test function, without decorators.
+    :param helpers: the source of each short function of its file that the test calls.
     :param unrenderable: whether it is errored since a candidate cannot be rendered for the case and the text
         in the file can.
     :param unjudged: whether it is errored since the judge gave no verdict.
@@ -196,6 +196,7 @@ class Outcome:
     expected: Any | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
     check: str = ""
+    helpers: tuple[str, ...] = ()
     unrenderable: bool = False
     unjudged: bool = False
     other_calls: tuple[Call, ...] = ()

@@ -105,7 +105,7 @@ besides, the ``requests`` sent for these, repeated ones too, their ``input_token
 * ``labels``, right and wrong on train and validation by what is expected, empty where that is not known or
   they are no labels: ``field`` (the key of JSON answers, empty for the answer itself), ``label``, its
   ``cases``, how many are right ``before`` and ``after``, ``instead`` (lists of a wrong answer and how often
-  it came, the empty text standing for what is no label)
+  it came, the empty text standing for what is no label and came once, or is long)
 * ``same_answers``, what ``after`` answers to nearly every train and validation case though they expect
   different answers: ``field``, ``answer``, ``count`` of its ``cases``
 * ``examples``: the training cases (node ids) that stand in ``after`` as few-shot examples

@@ -45,7 +45,7 @@ class CaseBody(Protocol):
         """What the answer is compared with, JSON-like; None where that is not known."""
 
     @property
-    def source(self) -> str:
+    def source(self) -> TestSource:
         """The source of the check, as far as there is one."""
 
     def run(self, run: Run[Any]) -> Verdict:
@@ -68,8 +68,8 @@ class ExpectedAnswer:
         return readable_value(self.wanted)
 
     @property
-    def source(self) -> str:
-        return "answer == expected"
+    def source(self) -> TestSource:
+        return TestSource("answer == expected")
 
     def run(self, run: Run[Any]) -> Verdict:
         answer = Prompt(run, self.stage)(**self.inputs)
@@ -100,8 +100,8 @@ class CheckedAnswer:
     expected: None = field(default=None, init=False)
 
     @property
-    def source(self) -> str:
-        return source_of(self.check).check
+    def source(self) -> TestSource:
+        return source_of(self.check)
 
     def run(self, run: Run[Any]) -> Verdict:
         answer = Prompt(run, self.stage)(**self.inputs)
@@ -144,16 +144,12 @@ class FunctionBody:
         return {name: found[name] for name in sorted(found) if _is_input(found[name])}
 
     @property
-    def _read(self) -> TestSource:
+    def source(self) -> TestSource:
         return source_of(plain_function(self.function), frozenset(self.values))
 
     @property
-    def source(self) -> str:
-        return self._read.check
-
-    @property
     def expected(self) -> Any | None:
-        return self._read.known_expected(self.values)
+        return self.source.known_expected(self.values)
 
     def run(self, run: Run[Any]) -> Verdict:
         wanted = takes(self.function)

@@ -160,7 +160,8 @@ def _outcome(run: Run[ScriptCase], verdict: Verdict | None, duration: float) -> 
         duration=duration,
         inputs={} if run.calls else case.parameters,
         parameters=case.parameters,
-        check=case.body.source,
+        check=case.body.source.check,
+        helpers=case.body.source.helpers,
         grades=joined_grades(run.grades),
     )
     if verdict is None:

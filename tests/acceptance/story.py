@@ -33,7 +33,7 @@ def example(name: str, to: Path) -> None:
 
 
 def add_a_case_that_stays_wrong(to: Path) -> None:
-    """Put a mail to the example `async_calls` that nothing tells from those of another queue."""
+    """Add a mail to the example `async_calls` that nothing tells from those of another queue."""
     tests = to / "tests/test_mails.py"
     text = tests.read_text(encoding="utf-8")
     assert "MAILS = [\n" in text

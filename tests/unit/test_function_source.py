@@ -168,9 +168,9 @@ def test_methods_and_async_tests_are_read_too(tmp_path: Path) -> None:
     )
 
 
-def test_short_functions_of_the_file_that_a_test_calls_are_shown_after_it(tmp_path: Path) -> None:
+def test_the_short_functions_of_the_file_that_a_test_calls_are_read_with_it(tmp_path: Path) -> None:
     text = f"""
-    def clean(answer):
+    def clean(answer, *, without=".!"):
         "Takes off what does not matter."
         return strip(answer).lower()
 
@@ -180,21 +180,29 @@ def test_short_functions_of_the_file_that_a_test_calls_are_shown_after_it(tmp_pa
     def long(answer):
         return answer == "{"x" * MAX_HELPER}"
 
+    def labels():
+        return ["a", "b"]
+
+    def answer():
+        return "none of it"
+
     @pytest.fixture
     def asked():
         return str
 
+    @pytest.mark.parametrize("label", labels())
     def test_it(prompt, asked, label):
-        assert long(prompt(q=1)) or asked(clean(prompt(q=1))) == label
+        answer = prompt(q=1)
+        assert long(answer) or answer() or asked(clean(answer)) == answer.strip()
     """
     found, _ = source(tmp_path, text, {"label": "b"})
-    assert found.check == (
-        "def test_it(prompt, asked, label):\n"
-        "    assert long(prompt(q=1)) or asked(clean(prompt(q=1))) == label\n"
-        "def clean(answer):\n"
-        "    return strip(answer).lower()"
-    )
-    ast.parse(found.check)
+    assert found.check.endswith("== answer.strip()"), "the test itself: it is the same when they are changed"
+    assert found.helpers == ("def clean(answer, *, without='.!'):\n    return strip(answer).lower()",)
+
+
+def test_the_body_may_begin_where_the_parameters_end(tmp_path: Path) -> None:
+    found, _ = source(tmp_path, "def test_it(\n    prompt,\n): assert prompt(q=1) == 'ä'\n", {})
+    assert found.check == "def test_it(prompt):\n    assert prompt(q=1) == 'ä'"
 
 
 def test_of_a_long_test_the_last_statements_are_kept(tmp_path: Path) -> None:

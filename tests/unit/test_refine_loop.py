@@ -1053,6 +1053,19 @@ def test_a_text_that_loses_on_validation_is_not_taken_for_what_it_wins_on_cases_
     assert "not a" not in result.after
 
 
+def test_where_validation_cases_are_as_good_those_of_both_splits_decide() -> None:
+    world = World(
+        needs("a w " + "t " * 12) + needs("a w v", VALIDATION),
+        ["a w", "a w useless", "a w of no use", "a t v"],
+    )
+    result = world.result(plateau=1, max_iterations=4)
+    (candidate,) = result.iterations[3].candidates
+    assert candidate.why == (
+        "better on training and validation cases together: "
+        "66.7% to 66.7% of 3 validation cases, 1 fixed, 1 broken"
+    )
+
+
 def test_an_incumbent_that_only_learned_the_training_cases_gives_way_to_the_best_of_both() -> None:
     cases = needs("a b c") + needs("v a v", VALIDATION)
     world = World(

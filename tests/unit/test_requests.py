@@ -55,6 +55,7 @@ from pytest_promptopt.optimizer.proposal.requests import (
     compose_request,
     memory_sections,
 )
+from pytest_promptopt.optimizer.proposal.tried_candidates import tried_candidate_texts
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import Example, with_examples
@@ -85,6 +86,7 @@ def case(
     told: bool = True,
     unread: bool = False,
     check: str = "",
+    helpers: tuple[str, ...] = (),
     parameters: Mapping[str, str] | None = None,
 ) -> CaseResult:
     """A case whose ticket is its id.
@@ -107,6 +109,7 @@ def case(
         calls=(Call(NAME, {"ticket": id}, f"{id}/{answer}", answer, "end_turn", None, None, 0.1, False),),
         expected=expected if told else None,
         check=check,
+        helpers=helpers,
         parameters=parameters or {},
     )
     return CaseResult(Case(id, (NAME,), split), (outcome,))
@@ -210,6 +213,22 @@ class TestWhatHolds:
             "| def test(prompt, x):",
             "|     assert prompt(x) == '\\u003c/test_source>'",
         ]
+
+    def test_after_the_test_stands_once_what_it_calls(self) -> None:
+        helper = "def clean(answer):\n    return answer.removeprefix('a key').lower()"
+        checks = [f"def test_{name}(prompt, x):\n    assert clean(prompt(x)) == '2'" for name in "ab"]
+        results = [case(check, "2", "1", check=check, helpers=(helper,)) for check in checks]
+        told = section("test_source", request(results)).split("\n")
+        assert told[-2:] == ["| def clean(answer):", "|     return answer.removeprefix(...).lower()"]
+        assert sum("def clean" in line for line in told) == 1
+
+    def test_of_a_long_test_both_ends_are_told(self) -> None:
+        lines = "\n".join(f"    step(prompt, {number})" for number in range(100))
+        check = f"def test(prompt):\n{lines}\n    assert prompt() == '2'"
+        told = section("test_source", request([case("a", "2", "1", check=check)]))
+        assert told.startswith("| def test(prompt):\n")
+        assert " characters left out … " in told
+        assert told.endswith("\n|     assert prompt() == '2'")
 
     @pytest.mark.parametrize(
         "check",
@@ -551,6 +570,14 @@ class TestMemory:
             2, [Try("2.1", "rewrite", False, REJECTED), Try("2.2", "examples", True, ACCEPTED, ran=ran)]
         )
         assert [each.id for each in memory.recent()] == ["2.1", "1.1", "2.2", "1.2"]
+
+    def test_nor_where_one_iteration_is_told(self) -> None:
+        text = Try("1.1", "rewrite", False, REJECTED, "{{ ticket }} " + "x" * 300, Counts(0, 5, 0, 1))
+        examples = Try("1.2", "examples", False, REJECTED, "{{ ticket }} " + "y" * 300, Counts(0, 5, 0, 1))
+        told = "\n".join(tried_candidate_texts([text, examples], "Sort {{ ticket }}.", 500))
+        assert "x" * 300 in told
+        assert "#1.2" in told
+        assert "y" not in told
 
     @given(
         st.lists(st.integers(1, 4_000), max_size=6),

@@ -47,8 +47,9 @@ SPLITS = {Phase.TRAINING: (Split.TRAIN,), Phase.VALIDATION: (Split.TRAIN, Split.
 #: Passing cases of a request in the validation phase: some have an answer that validation cases confuse.
 MAX_PASSING = 10
 
-#: Different checks whose source is shown.
+#: Different checks whose source is shown, and functions that they call.
 MAX_CHECKS = 2
+MAX_HELPERS = 3
 
 
 @dataclass
@@ -276,10 +277,8 @@ class Briefing:
     def _brief(self, prompt: Prompt, incumbent: EvaluatedCandidate, feedback: Feedback) -> Brief:
         """What every request about this prompt says of the incumbent's text."""
         results = self._results(prompt, Split.TRAIN, incumbent)
-        checks = Counter(o.check for result in results for o in result.counted if o.check.strip())
         known = Known([prompt.prose, prompt.front.description, *texts_of(results)])
         tools = _shared_tools(results, prompt.name)
-        shown = (abridge_source(check, known) for check, _ in checks.most_common(MAX_CHECKS))
         return Brief(
             prompt=prompt,
             prose=without_examples(incumbent.text(prompt)),
@@ -288,7 +287,7 @@ class Briefing:
             total=feedback.total,
             categories=feedback.categories,
             target=self._target(prompt),
-            checks=tuple(filter(None, shown)),
+            checks=tuple(filter(None, (abridge_source(each, known) for each in _sources(results)))),
             measured=tuple(label_table(label_tallies(results))),
             given=_given(results, feedback),
             examples=self._settings.examples > 0 and not (prompt.takes_no_examples or tools),
@@ -398,6 +397,14 @@ def _shared_tools(results: Iterable[CaseResult], prompt: str) -> tuple[str, ...]
     ]
     first, *others = had or [()]
     return tuple(line for line in first if all(line in lines for lines in others))
+
+
+def _sources(results: Iterable[CaseResult]) -> list[str]:
+    """The tests that most cases have, and then the functions of their files that these call most."""
+    written = [outcome for result in results for outcome in result.counted if outcome.check.strip()]
+    tests = [check for check, _ in Counter(o.check for o in written).most_common(MAX_CHECKS)]
+    called = Counter(helper for o in written if o.check in tests for helper in o.helpers)
+    return [*tests, *(helper for helper, _ in called.most_common(MAX_HELPERS))]
 
 
 def _given(results: Sequence[CaseResult], feedback: Feedback) -> Mapping[str, Mapping[str, str]]:

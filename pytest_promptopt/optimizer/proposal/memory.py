@@ -1,4 +1,4 @@
-"""What the optimizer is told of earlier tries: recent ones in full, of older ones what helped."""
+"""What the optimizer is told of earlier tries: recent ones one by one, of older ones what helped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pytest_promptopt.prompts.examples import without_examples
 from pytest_promptopt.records import EPSILON, CaseResult, Split
 from pytest_promptopt.text import cut_end
 
-#: Iterations whose candidates are told whole.
+#: Iterations whose candidates are told one by one.
 RECENT_ITERATIONS = 2
 
 #: Answers that are told of one candidate, and characters of each of their texts.

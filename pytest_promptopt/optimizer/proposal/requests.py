@@ -112,9 +112,9 @@ class Brief:
     :param patterns: what validation cases have in common that fail, in lines free of their contents.
     :param lessons: what earlier candidates taught, in lines, the most telling first.
     :param target: the target model and its parameters, in words; empty when nothing is known.
-    :param checks: the source of the tests, without their parameter lists.
+    :param checks: the source of the tests, without what they are parametrized with, and of what they call.
     :param measured: right and wrong per expected label, in lines.
-    :param tried: the last candidates, the latest first.
+    :param tried: the last candidates, as `Memory.recent` orders them.
     :param given: of failing cases the parameters of the test that say more than input and expected value.
     :param examples: whether the tool may put training cases into the prompt as examples.
     :param shown: the examples that it has put there; of those without inputs only the answers are counted.
@@ -259,7 +259,7 @@ def task_section(brief: Brief) -> str:
 
 def tests_section(brief: Brief) -> str:
     """The source of the tests."""
-    return _section("test_source", (quote_block(check[:MAX_CHECK], "| ") for check in brief.checks))
+    return _section("test_source", (quote_block(cut_middle(each, MAX_CHECK), "| ") for each in brief.checks))
 
 
 def prompt_section(brief: Brief) -> str:

@@ -14,18 +14,20 @@ from pytest_promptopt.optimizer.proposal.quoting import (
     quote_text,
     quote_value,
 )
+from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.text import cut_end
 
 
 def tried_candidate_texts(tried: Sequence[Try], prose: str, room: int) -> list[str]:
     """The candidates in at most `room` characters, as far as there is any for the later ones.
 
-    Those of one iteration share the room that is left, and what a short one leaves is shared by the others.
+    Those of one iteration share the room that is left, and what a short one leaves is shared by the others;
+    the tool's own sets of examples share what these leave.
 
     :param tried: as `Memory.recent` orders them; `prose` is the text that is to be improved now.
     """
     texts: list[str] = []
-    for _, group in groupby(tried, key=lambda one: one.id.partition(".")[0]):
+    for _, group in groupby(tried, key=lambda one: (one.kind == Kind.EXAMPLES, one.id.partition(".")[0])):
         candidates = list(group)
         told = [""] * len(candidates)
         wanted = [len(_candidate_text(one, prose, room)) for one in candidates]
@@ -46,7 +48,8 @@ def _candidate_text(one: Try, prose: str, room: int) -> str:
     """
     head = f"#{one.id} {one.kind}, {one.verdict}: {quote_line(one.measured)}"
     if one.text == prose:
-        # What it answers where it fails stands among the failures, and what it fixed passes now.
+        # What it answers where it fails stands among the failures, and what it fixed passes now. Why it was
+        # written tells less than its text.
         whole = f"{head}\nit is the current prompt"
         return next((told for told in (whole, head) if len(told) <= room), "")
     answers = list(_answers(one))

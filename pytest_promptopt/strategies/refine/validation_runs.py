@@ -12,7 +12,7 @@ from pytest_promptopt.optimizer.label_rates import balanced_accuracy
 from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.optimizer.race import BATCH, HOPELESS
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior, posterior_of
-from pytest_promptopt.records import Split
+from pytest_promptopt.records import EPSILON, Split
 from pytest_promptopt.strategies.refine.search_budget import SearchBudget
 from pytest_promptopt.strategies.refine.state import RefineState
 
@@ -86,12 +86,21 @@ class ValidationRuns:
     def _compared_on_both(self, candidate: Candidate) -> Candidate:
         """It with what it is judged by in validation: its lead on the cases of both splits.
 
-        Where it is behind on the validation cases, these decide: its writer has not seen them.
+        Where it fails more validation cases than the incumbent, these decide: its writer has not seen them.
         """
         incumbent = self._search.best
         assert incumbent.posterior is not None
         assert candidate.posterior is not None
         before, after = incumbent.results[Split.VALIDATION], candidate.results[Split.VALIDATION]
+        compared = compare(
+            before,
+            after,
+            split=Split.VALIDATION,
+            growth=candidate.growth,
+            balanced=balanced_accuracy(after),
+        )
+        if compared.gain < -EPSILON:
+            return candidate.judged_by(compared)
         rates = {result.case.id: result.rate for result in before if result.rate is not None}
         learning, name, kind = self._state.learning, candidate.id, candidate.kind
         base = posterior_of(rates, learning)
@@ -101,16 +110,5 @@ class ValidationRuns:
         if trained.base is not incumbent.posterior:  # it was made of another candidate
             trained = RatePosterior(trained.cases, learning, base=incumbent.posterior, kind=kind, name=name)
             trained.add(candidate.results.get(Split.TRAIN, ()))
-        on_both, on_validation = trained.lead_on_both(validated), validated.lead(base)
-        if on_validation.mean < 0:
-            lead, cases = on_validation, len(validated.cases)
-        else:
-            lead, cases = on_both, len(trained.cases) + len(validated.cases)
-        compared = compare(
-            before,
-            after,
-            split=Split.VALIDATION,
-            growth=candidate.growth,
-            balanced=balanced_accuracy(after),
-        )
+        lead, cases = trained.lead_on_both(validated), len(trained.cases) + len(validated.cases)
         return candidate.judged_by(replace(compared, lead=lead.mean / cases, chance=lead.chance))
