@@ -128,6 +128,7 @@ def from_json(data: Mapping[str, Any]) -> Outcome:
             **data,
             "status": Status(data["status"]),
             "failure": failure,
+            "helpers": tuple(data["helpers"]),
             "calls": calls,
             "other_calls": other_calls,
             "verdicts": tuple(map(Verdict.from_json, data["verdicts"])),

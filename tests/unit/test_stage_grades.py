@@ -51,7 +51,8 @@ def test_reasons_without_end_are_cut() -> None:
 
 def test_an_outcome_comes_back_from_another_process_with_its_grades() -> None:
     grades = (StageGrade("plan.md", 0.25, "no test"), StageGrade("code.md", 1.0))
-    outcome = Outcome("t.py::test_it", Status.FAILED, 0.0, grades=grades)
+    helpers = ("def clean(answer):\n    return answer.strip()",)
+    outcome = Outcome("t.py::test_it", Status.FAILED, 0.0, helpers=helpers, grades=grades)
     again = from_json(json.loads(json.dumps(to_json(outcome))))
     assert again == outcome
     assert again.grade_of("code.md") == StageGrade("code.md", 1.0)
