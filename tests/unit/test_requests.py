@@ -215,11 +215,11 @@ class TestWhatHolds:
         ]
 
     def test_after_the_test_stands_once_what_it_calls(self) -> None:
-        helper = "def clean(answer):\n    return answer.removeprefix('a key').lower()"
+        helper = "def clean(answer):\n    return answer.removeprefix('a key').strip('.!')"
         checks = [f"def test_{name}(prompt, x):\n    assert clean(prompt(x)) == '2'" for name in "ab"]
         results = [case(check, "2", "1", check=check, helpers=(helper,)) for check in checks]
         told = section("test_source", request(results)).split("\n")
-        assert told[-2:] == ["| def clean(answer):", "|     return answer.removeprefix(...).lower()"]
+        assert told[-2:] == ["| def clean(answer):", "|     return answer.removeprefix(...).strip('.!')"]
         assert sum("def clean" in line for line in told) == 1
 
     def test_of_a_long_test_both_ends_are_told(self) -> None:

@@ -1,18 +1,23 @@
 """The source of a test, without the texts of cases that a request must not tell.
 
 The body of a test may hold a table of all cases, with the held-out ones. So only those of its constants are
-shown that also stand in training cases or in the prompt; the code itself is shown.
+shown that also stand in training cases or in the prompt, and those of ASCII punctuation alone, such as the
+characters that are stripped; the code itself is shown.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+import string
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pytest_promptopt.records import CaseResult
 from pytest_promptopt.text import fold_case_and_space
+
+
+_PUNCTUATION = frozenset(string.punctuation + " \n\t")
 
 
 class Known:
@@ -23,7 +28,8 @@ class Known:
 
     def __contains__(self, value: object) -> bool:
         if isinstance(value, str | bytes):
-            return _folded(value if isinstance(value, str) else value.decode("latin-1")) in self._text
+            text = value if isinstance(value, str) else value.decode("latin-1")
+            return _PUNCTUATION.issuperset(text) or _folded(text) in self._text
         return re.search(rf"(?<![\w.]){re.escape(str(value))}(?![\w.])", self._text) is not None
 
 
