@@ -16,7 +16,6 @@ from typing import Any
 from pytest_promptopt.records import CaseResult
 from pytest_promptopt.text import fold_case_and_space
 
-
 _PUNCTUATION = frozenset(string.punctuation + " \n\t")
 
 
