@@ -11,7 +11,7 @@ MAILS = [
     ("Wrong invoice", "The invoice shows the wrong amount.", "billing"),
     ("Old card charged", "You charged my old card, not the new one.", "billing"),
     ("Late parcel", "The parcel has not arrived.", "delivery"),
-    ("Courier", "The courier left the parcel in the rain.", "delivery"),
+    ("Courier", "The courier never came.", "delivery"),
     ("Parcel lost", "The courier has lost the parcel.", "delivery"),
     ("Password", "I forgot my password.", "account"),
     ("Login code", "The login code never comes.", "account"),
