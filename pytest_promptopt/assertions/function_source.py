@@ -17,7 +17,7 @@ from pytest_promptopt.assertions.static_values import NoValue, value_of
 from pytest_promptopt.weak_cache import WeakCache
 
 #: Characters of a test's source that are kept: what stands in a request is paid for every time.
-MAX_CHECK = 1_500
+MAX_CHECK = 1_000
 #: Characters of a function of the same file that is kept beside the test that calls it.
 MAX_HELPER = 300
 #: In a longer source, characters of a literal list or dict.
@@ -194,9 +194,9 @@ def _helpers(node: Function, file: SourceFile) -> tuple[str, ...]:
     """The short functions of its file that the body of a test calls, without their docstrings."""
     inside = [each for statement in node.body for each in ast.walk(statement)]
     called = [e.func.id for e in inside if isinstance(e, ast.Call) and isinstance(e.func, ast.Name)]
-    assigned = {e.id for e in inside if isinstance(e, ast.Name) and isinstance(e.ctx, ast.Store)}
-    names = [name for name in dict.fromkeys(called) if name not in arguments_of(node) | assigned]
-    found = map(file.plain_function, names)
+    own = {e.id for e in inside if isinstance(e, ast.Name) and isinstance(e.ctx, ast.Store)}
+    own |= arguments_of(node)
+    found = (file.plain_function(name) for name in dict.fromkeys(called) if name not in own)
     texts = (_text_with_parameters(helper) for helper in found if helper is not None)
     return tuple(text for text in texts if len(text) <= MAX_HELPER)
 

@@ -150,7 +150,7 @@ class ScriptEngine:
 
 def _outcome(run: Run[ScriptCase], verdict: Verdict | None, duration: float) -> Outcome:
     """What a run that lacks no answer has shown; with a model error it is errored, even a swallowed one."""
-    case = run.case
+    case, source = run.case, run.case.body.source
     found = Outcome(
         case.case.id,
         Status.ERRORED,
@@ -160,8 +160,8 @@ def _outcome(run: Run[ScriptCase], verdict: Verdict | None, duration: float) -> 
         duration=duration,
         inputs={} if run.calls else case.parameters,
         parameters=case.parameters,
-        check=case.body.source.check,
-        helpers=case.body.source.helpers,
+        check=source.check,
+        helpers=source.helpers,
         grades=joined_grades(run.grades),
     )
     if verdict is None:

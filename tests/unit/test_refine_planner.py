@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
+from pytest_promptopt.optimizer.confirmation_power import foreseen_calls
 from pytest_promptopt.optimizer.halting import HaltReason, Phase
 from pytest_promptopt.optimizer.prompt_groups import connected_groups
 from pytest_promptopt.optimizer.race import BATCH
@@ -152,9 +153,9 @@ class TestCallsKeptForShowingTheGain:
         assert kept == 100
 
     def test_more_than_show_it_in_nine_of_ten_runs_where_little_is_left_to_win(self) -> None:
-        nine_of_ten = 46
+        """All 12 cases that need "a" are fixed, of 30."""
         kept, _ = self.kept("- " * 8 + "b ", left=150)
-        assert nine_of_ten < kept < 100
+        assert foreseen_calls(30, fixed=12, broken=0, alpha=SETTINGS.alpha, each=1) < kept < 100
 
     def test_so_few_that_an_iteration_fits_where_it_may_win_much(self) -> None:
         kept, least = self.kept("b " * 24)

@@ -54,8 +54,8 @@ MEMORY_TAGS = len("<lessons>\n\n</lessons>\n<tried>\n\n</tried>\n")
 #: Of that, what was tried lately may take so much.
 RECENT_SHARE = 0.7
 
-#: Characters of the source of one check.
-MAX_CHECK = 1_000
+#: Characters of the source of one check, also of one that stands in no test function.
+MAX_CHECK = 1_500
 
 #: Inputs that are told of what a version fixed, and of what it broke.
 MAX_NAMED = 3
