@@ -365,14 +365,19 @@ def _assignments(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
 
 
 def comes_from_calls(expression: ast.expr, roots: Set[str], known: Set[str]) -> bool:
-    """Whether the value of `expression` comes from a call of one of `roots`, or from a name in `known`."""
+    """Whether the value of `expression` comes from a call of one of `roots`, or from a name in `known`.
+
+    A function that is handed the prompt, ``route(prompt.acall, text)``, calls it.
+    """
     if not roots and not known:
         return False
     for node in ast.walk(expression):
         if isinstance(node, ast.Name) and node.id in known:
             return True
-        if isinstance(node, ast.Call) and root_of(node.func) in roots:
-            return True
+        if isinstance(node, ast.Call):
+            handed = {root_of(each) for each in (*node.args, *(each.value for each in node.keywords))}
+            if root_of(node.func) in roots or handed & roots & ASKING:
+                return True
     return False
 
 

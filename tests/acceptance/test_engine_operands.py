@@ -39,6 +39,22 @@ def test_equality_says_what_was_expected(
     assert (found["status"], found["expected"], found["actual"]) == ("failed", expected, actual)
 
 
+@pytest.mark.parametrize("handed", ["prompt", "ask=prompt.__call__"])
+def test_a_function_that_is_handed_the_prompt_gives_what_the_model_said(
+    example: Example, handed: str
+) -> None:
+    """Also where what it should give is the last answer of the model."""
+    source = f"""
+        def agreed(ask):
+            return "human" if ask(q="billing") != ask(q="delivery") else "both"
+
+        def test_it(prompt):
+            assert "delivery" == agreed({handed})
+    """
+    found = result(example, source)
+    assert (found["status"], found["expected"], found["actual"]) == ("failed", "delivery", "human")
+
+
 @pytest.mark.parametrize(
     "comparison",
     ['"b" in prompt(q="a")', '"a" not in prompt(q="a")', 'prompt(q="a") != "a"', 'len(prompt(q="a")) > 1'],
