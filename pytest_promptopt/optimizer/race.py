@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_promptopt.optimizer.acceptance import PROBABLY
-from pytest_promptopt.optimizer.rate_posterior import Lead, RatePosterior
+from pytest_promptopt.optimizer.lead import Lead
+from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.records import EPSILON, CaseResult
 
 #: Cases of a first batch; a later one has at most half as many as were run before.

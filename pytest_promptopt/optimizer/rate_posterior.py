@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from statistics import NormalDist
-from typing import NamedTuple
 
+from pytest_promptopt.optimizer.lead import Lead, lead_over_base, mixture
 from pytest_promptopt.optimizer.score_bars import (
     Bars,
     Chances,
@@ -34,61 +32,13 @@ from pytest_promptopt.optimizer.verdict_model import (
     chance_to_pass,
     share_by_meaning,
     variance_from_running,
+    verdict_odds,
 )
 from pytest_promptopt.records import CaseResult
 from pytest_promptopt.results import Foresight
 
 #: The interval of a foresight holds the truth nine times out of ten.
 _TAIL = 0.05
-
-_STANDARD = NormalDist()
-
-
-@dataclass(frozen=True)
-class Lead:
-    """How many cases more a text passes than another by its meaning, over the cases both are counted on.
-
-    :param mean: what is expected, and `variance` how uncertain that is; in cases.
-    :param chance: how likely the text is better.
-    """
-
-    mean: float
-    variance: float
-    chance: float
-
-    def __add__(self, other: Lead) -> Lead:
-        """The lead over these cases and those of `other` together."""
-        mean, variance = self.mean + other.mean, self.variance + other.variance
-        return Lead(mean, variance, _above(mean, variance))
-
-
-class _Unrun(NamedTuple):
-    """Sums over the cases that a text was not run on, of how likely its base passes and fails each.
-
-    :param passed: how many it passes, `failed` fails; the others are the sums of squares and of products.
-    """
-
-    passed: float
-    failed: float
-    passed_squared: float
-    failed_squared: float
-    product: float
-
-    @classmethod
-    def of(cls, chances: Iterable[tuple[float, float]]) -> _Unrun:
-        """:param chances: how likely it passes a case, and of how many cases this is true."""
-        rows = [(n * p, n * (1 - p), n * p * p, n * (1 - p) ** 2, n * p * (1 - p)) for p, n in chances]
-        return cls(*map(math.fsum, zip(*rows, strict=True))) if rows else cls(0.0, 0.0, 0.0, 0.0, 0.0)
-
-    def lead(self, change: Change) -> tuple[float, float]:
-        """Mean and variance of what the text fixes, less what it breaks, among them."""
-        fixed, broken = change.fixes * self.failed, change.breaks * self.passed
-        squares = (
-            change.fixes**2 * self.failed_squared
-            - 2 * change.fixes * change.breaks * self.product
-            + change.breaks**2 * self.passed_squared
-        )
-        return fixed - broken, fixed + broken - squares
 
 
 class RatePosterior:
@@ -111,6 +61,7 @@ class RatePosterior:
         self.name = name
         self.cases = tuple(cases)
         self.base = base
+        self.beside: RatePosterior | None = None
         self.kind = kind
         self.known: dict[str, float] = {}
         self._learning = learning
@@ -174,8 +125,14 @@ class RatePosterior:
     def belief(self) -> Belief:
         """What is believed of how it changed its base."""
         if self._belief is None:
-            self._belief = self._learning.belief(self.kind, self._seen()[0], self.name)
+            beside = self.beside._seen()[0] if self.beside else ()
+            self._belief = self._learning.belief(self.kind, (*self._seen()[0], *beside), self.name)
         return self._belief
+
+    def see_beside(self, other: RatePosterior) -> None:
+        """Take in what the same text changed on cases of another split: this tells of it here too."""
+        self.beside = other
+        self._clear_derived()
 
     # ------------------------------------------------------------------------------------------- one case
 
@@ -198,7 +155,7 @@ class RatePosterior:
         for place, luck in enumerate(LUCK):
             chance = before[place]
             if passed is not None:
-                chance = _bayes_update(chance, _odds(passed, luck))
+                chance = _bayes_update(chance, verdict_odds(passed, luck))
             chances.append(_bayes_update(chance, told[place]) if told else chance)
         return tuple(chances)
 
@@ -292,7 +249,7 @@ class RatePosterior:
             ]
             mean = sum(count * chance for chance, count in chances)
             parts.append((weight, mean, sum(count * chance * (1 - chance) for chance, count in chances)))
-        mean, variance = _mixed(parts)
+        mean, variance = mixture(parts)
         if variance <= 0:
             rate = (known + mean) / cases
             return Foresight(rate, rate, rate, 0.0, len(self.known), cases)
@@ -314,21 +271,17 @@ class RatePosterior:
             return Lead(0.0, 0.0, 0.0)
         if self.base is other:
             if self._over_base is None:
-                self._over_base = _lead_over_base(self.belief, *self._seen())
+                self._over_base = lead_over_base(self.belief, *self._seen())
             return self._over_base
         if self.base is not None and self not in other.lineage():
             return self.lead(self.base) + self.base.lead(other)
-        back = other.lead(self)
-        return Lead(-back.mean, back.variance, _above(-back.mean, back.variance))
+        return -other.lead(self)
 
-    def lead_on_both(self, validated: RatePosterior) -> Lead:
-        """How far ahead of its base it is over its cases and those of `validated`.
-
-        :param validated: the same text, made from the same one, on other cases. What it changed on either
-            side tells of the cases on the other side that it was not run on.
-        """
-        run, unrun = (mine + others for mine, others in zip(self._seen(), validated._seen(), strict=True))
-        return _lead_over_base(self._learning.belief(self.kind, run, self.name), run, unrun)
+    def lead_on_both(self) -> Lead:
+        """How far ahead of its base it is over its cases and those of the split beside."""
+        assert self.beside is not None
+        run, unrun = (mine + others for mine, others in zip(self._seen(), self.beside._seen(), strict=True))
+        return lead_over_base(self.belief, run, unrun)
 
     def lineage(self) -> Iterator[RatePosterior]:
         """It, the text that it was made from, and so on to the original."""
@@ -376,35 +329,6 @@ class RatePosterior:
         return self._groups
 
 
-def _lead_over_base(belief: Belief, run: Sequence[Seen], unrun: Sequence[Seen]) -> Lead:
-    """How far ahead of its base a text is over the cases that it was run on, and over those it was not."""
-    parts = list(_ahead(belief, run, unrun))
-    mean, variance = _mixed(parts)
-    return Lead(mean, variance, math.fsum(weight * _above(ahead, var) for weight, ahead, var in parts))
-
-
-def _ahead(
-    belief: Belief, run: Sequence[Seen], unrun: Sequence[Seen]
-) -> Iterator[tuple[float, float, float]]:
-    """The mixture of its leads over its base: weight, mean and variance under each possibility."""
-    ran = [
-        [(base[place], count, _odds(passed is True, luck)) for base, passed, count in run]
-        for place, luck in enumerate(LUCK)
-    ]
-    others = [_Unrun.of((base[place], count) for base, _, count in unrun) for place in range(len(LUCK))]
-    for weight, change in belief.parts:
-        place, breaks, fixes = change
-        mean, variance = others[place].lead(change)
-        for before, count, odds in ran[place]:
-            kept, broken = before * (1 - breaks) * odds, before * breaks
-            fixed, failed = (1 - before) * fixes * odds, (1 - before) * (1 - fixes)
-            total = kept + broken + fixed + failed
-            step, moved = (fixed - broken) / total, (fixed + broken) / total
-            mean += count * step
-            variance += count * (moved - step * step)
-        yield weight, mean, variance
-
-
 def posterior_of(rates: Mapping[str, float], learning: VerdictModel) -> RatePosterior:
     """That of the original: what it was run on is all that counts."""
     original = RatePosterior(rates, learning)
@@ -412,28 +336,9 @@ def posterior_of(rates: Mapping[str, float], learning: VerdictModel) -> RatePost
     return original
 
 
-def _odds(passed: bool, luck: float) -> float:
-    """How many times likelier a verdict is when the text passes by its meaning."""
-    odds = (1 - luck) / luck
-    return odds if passed else 1 / odds
-
-
 def _bayes_update(chance: float, odds: float) -> float:
     """A chance in the light of something so many times likelier if it comes true."""
     return chance * odds / (chance * odds + 1 - chance)
-
-
-def _mixed(parts: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
-    """Mean and variance of a mixture of (weight, mean, variance)."""
-    mean = math.fsum(weight * each for weight, each, _ in parts)
-    return mean, math.fsum(weight * (var + (each - mean) ** 2) for weight, each, var in parts)
-
-
-def _above(mean: float, variance: float) -> float:
-    """How likely a count of about this mean and variance is 1 or more."""
-    if variance < 1e-9:
-        return float(mean > 1e-9)
-    return 1 - _STANDARD.cdf((0.5 - mean) / math.sqrt(variance))
 
 
 def _quantile(parts: Sequence[tuple[float, float, float]], share: float) -> float:

@@ -99,6 +99,12 @@ def chance_of_pass_verdict(meant: float, luck: float) -> float:
     return meant * (1 - luck) + (1 - meant) * luck
 
 
+def verdict_odds(passed: bool, luck: float) -> float:
+    """How many times likelier a verdict is when the text passes by its meaning."""
+    odds = (1 - luck) / luck
+    return odds if passed else 1 / odds
+
+
 def share_by_meaning(share: float, luck: float) -> float:
     """The way back, for a share of verdicts: without those that luck has turned round, between 0 and 1."""
     return min(1.0, max(0.0, (share - luck) / (1 - 2 * luck)))

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_promptopt.optimizer.acceptance import PROBABLY, compare_estimates
-from pytest_promptopt.optimizer.rate_posterior import RatePosterior, _Unrun, posterior_of
+from pytest_promptopt.optimizer.lead import _Unrun
+from pytest_promptopt.optimizer.rate_posterior import RatePosterior, posterior_of
 from pytest_promptopt.optimizer.verdict_model import Change, Kind, VerdictModel
 from tests.changing_world import Texts, made_from, original, result, results
 
@@ -194,15 +195,29 @@ def test_what_breaks_validation_cases_is_not_believed_to_keep_the_training_cases
     assert trained.base is not None
     assert validated.base is not None
     apart = trained.lead(trained.base) + validated.lead(validated.base)
-    together = trained.lead_on_both(validated)
     assert trained.lead(trained.base).mean > 2
+    trained.see_beside(validated)
+    together = trained.lead_on_both()
     assert together.mean < apart.mean - 2
 
 
 def test_without_cases_on_the_other_side_the_lead_is_that_of_one_side() -> None:
     trained = made_from(original("P" * 6 + "F" * 6), "PPF---PPF---")
     assert trained.base is not None
-    assert trained.lead_on_both(made_from(original(""), "")) == trained.lead(trained.base)
+    alone = trained.lead(trained.base)
+    trained.see_beside(made_from(original(""), ""))
+    assert trained.lead_on_both() == alone == trained.lead(trained.base)
+
+
+def test_what_fixes_nothing_on_validation_cases_is_believed_to_fix_less_in_training() -> None:
+    text, same = (made_from(original("P" * 10 + "F" * 10), "-" * 20) for _ in "12")
+    assert text.base is not None
+    assert same.base is not None
+    text.see_beside(made_from(original("P" * 10 + "F" * 5), "-" * 10 + "F" * 5))
+    assert 0 < text.belief.fixes[0] < same.belief.fixes[0] / 2
+    assert text.lead(text.base).mean < same.lead(same.base).mean
+    same.see_beside(made_from(original("P" * 10 + "F" * 5), "-" * 10 + "PPPFF"))
+    assert same.belief.fixes[0] > 2 * text.belief.fixes[0]
 
 
 def test_a_text_is_no_better_than_itself() -> None:

@@ -1058,8 +1058,15 @@ def test_in_the_validation_phase_a_candidate_must_be_really_better() -> None:
             "better on training and validation cases together: "
             "66.7% to 66.7% of 3 validation cases, 1 fixed, 1 broken",
         ),
+        (
+            "a w ",
+            "a w v",
+            ["a w", "a w useless", "a w of no use", "a w t"],
+            "better on training and validation cases together: "
+            "66.7% to 66.7% of 3 validation cases, 0 fixed, 0 broken",
+        ),
     ],
-    ids=["behind", "tie"],
+    ids=["behind", "tie", "fixes no failing validation case"],
 )
 def test_what_wins_training_cases_is_taken_if_it_is_not_behind_on_validation_cases(
     training: str, validation: str, texts: list[str], why: str

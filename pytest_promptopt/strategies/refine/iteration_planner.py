@@ -147,6 +147,14 @@ class IterationPlanner:
             for count in range(1, self._search.context.settings.candidates + 1)
         ]
 
+    def worth_running(self, posterior: RatePosterior, cases: int) -> bool:
+        """Whether a first batch of training cases is worth running a candidate on so many cases in all."""
+        base = posterior.base
+        assert base is not None
+        apart = math.sqrt(posterior.foreseeable(self._search.run_order()[:BATCH]))
+        gain = expected_best(1, posterior.lead(base).mean, apart)
+        return gain > self.price() * cases * self._search_budget.calls_per_case
+
     def worth_making(self, iteration: int) -> tuple[int, int]:
         """How many candidates to ask for, and how many sets of examples to try; journaled with the reason.
 

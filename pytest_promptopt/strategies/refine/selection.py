@@ -27,6 +27,7 @@ from pytest_promptopt.strategies.refine.candidate_source import CandidateSource
 from pytest_promptopt.strategies.refine.economy import Payoff, Prospect
 from pytest_promptopt.strategies.refine.example_candidates import ExampleCandidates
 from pytest_promptopt.strategies.refine.iteration_planner import IterationPlanner
+from pytest_promptopt.strategies.refine.posteriors import Posteriors
 from pytest_promptopt.strategies.refine.search_budget import SearchBudget
 from pytest_promptopt.strategies.refine.state import RefineState
 from pytest_promptopt.strategies.refine.validation_runs import ValidationRuns
@@ -57,7 +58,10 @@ class CandidateSelection:
         self._planner = planner
         self._candidate_source = candidate_source
         self._example_candidates = example_candidates
-        self._validation = ValidationRuns(search, state, search_budget, self._note_way)
+        self._posteriors = Posteriors(search, state)
+        self._validation = ValidationRuns(
+            search, state, search_budget, planner, self._posteriors, self._note_way
+        )
 
     def judge(self, iteration: OpenIteration) -> None:
         """Run the candidates on training cases and, where these decide, on validation cases."""
@@ -233,7 +237,10 @@ class CandidateSelection:
             f"{search.number}.1", tuple(replies), "Leave the examples out.", kind=Kind.EXAMPLES
         )
         candidate = search.build_checked_candidate(wanted, best, replies)
-        posterior, spared = self._posterior(best.posterior, candidate), set(best.spared(search.group))
+        posterior, spared = (
+            self._posteriors.on_training(candidate, best.posterior),
+            set(best.spared(search.group)),
+        )
         candidate = replace(candidate, posterior=posterior)
         counted = (*posterior.cases, *search.group.ids(Split.VALIDATION))
         cases = [case for case in counted if case not in spared]
@@ -267,7 +274,7 @@ class CandidateSelection:
         :param merging: what they do may then be merged: so the race is over as soon as that promises more
             for its calls than to tell them further apart.
         """
-        entered = {candidate.id: self._posterior(base, candidate) for candidate in runners}
+        entered = {candidate.id: self._posteriors.on_training(candidate, base) for candidate in runners}
         iteration.put(*(replace(candidate, posterior=entered[candidate.id]) for candidate in runners))
         race = Race(
             [Runner(id, posterior) for id, posterior in entered.items()],
@@ -327,11 +334,6 @@ class CandidateSelection:
             if fitting:
                 chosen.append(replace(move, cases=move.cases[:fitting]))
         return chosen
-
-    def _posterior(self, base: RatePosterior, candidate: Candidate) -> RatePosterior:
-        assert self._search.original.posterior is not None
-        cases = self._search.original.posterior.cases
-        return RatePosterior(cases, self._state.learning, base=base, kind=candidate.kind, name=candidate.id)
 
     def compared(self, candidate: Candidate, iteration: OpenIteration) -> Candidate:
         """A candidate with what it is judged by in training: against the incumbent, on all cases of both."""

@@ -11,8 +11,9 @@ from pytest_promptopt.optimizer.candidates import REJECTED, Candidate, OpenItera
 from pytest_promptopt.optimizer.label_rates import balanced_accuracy
 from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.optimizer.race import BATCH, HOPELESS
-from pytest_promptopt.optimizer.rate_posterior import RatePosterior, posterior_of
 from pytest_promptopt.records import EPSILON, Split
+from pytest_promptopt.strategies.refine.iteration_planner import IterationPlanner
+from pytest_promptopt.strategies.refine.posteriors import Posteriors
 from pytest_promptopt.strategies.refine.search_budget import SearchBudget
 from pytest_promptopt.strategies.refine.state import RefineState
 
@@ -20,6 +21,7 @@ from pytest_promptopt.strategies.refine.state import RefineState
 class ValidationRuns:
     """Runs the candidates of one search on validation cases.
 
+    :param planner: knows which look at a candidate is worth its calls.
     :param note_way: told what share of what there was to win a candidate has won.
     """
 
@@ -28,21 +30,29 @@ class ValidationRuns:
         search: BaseSearch,
         state: RefineState,
         search_budget: SearchBudget,
+        planner: IterationPlanner,
+        posteriors: Posteriors,
         note_way: Callable[[Candidate, float], None],
     ) -> None:
         self._search = search
         self._state = state
         self._search_budget = search_budget
+        self._planner = planner
+        self._posteriors = posteriors
         self._note_way = note_way
 
     def look(self, iteration: OpenIteration) -> None:
-        """Run the candidates on some validation cases that fail: one that fixes none of them wins nothing."""
+        """Run the candidates on some validation cases that fail.
+
+        One that fixes none of them goes on only where it may still win enough in training.
+        """
         search = self._search
         before = search.best.results[Split.VALIDATION]
         failing = [result.case.id for result in before if result.failing is not None][:HOPELESS]
         looked_at = iteration.undecided()
         # What is looked at must then be run on the other cases.
-        later = BATCH * len(looked_at) + len(before) - len(failing)
+        others = len(before) - len(failing)
+        later = BATCH * len(looked_at) + others
         if not failing or not self._search_budget.fits(len(looked_at) * len(failing) + later):
             return
         measured = search.evaluate([candidate.overlay for candidate in looked_at], failing)
@@ -51,12 +61,26 @@ class ValidationRuns:
                 candidate = candidate.ran(results)
                 search.context.record_results(candidate.id, results)
                 compared = compare(before, results, split=Split.VALIDATION, growth=candidate.growth)
-                if not (compared.fixed or compared.raised):
+                won = compared.fixed or compared.raised
+                if not won and not self._worth_training(candidate, BATCH + others):
                     why = f"it fixes none of the {compared.cases} failing validation cases it was run on"
                     compared = counted_on_all(compared, before)
                     candidate = candidate.judged_by(compared).decided(REJECTED, why)
                     self._note_way(candidate, 0.0)
             iteration.put(candidate)
+
+    def _worth_training(self, candidate: Candidate, cases: int) -> bool:
+        """Whether what it may still win in training is worth running it on so many cases.
+
+        Not where less is left to win there than on validation cases. That it fixed nothing where it was
+        looked at lowers what is believed of it in training as well.
+        """
+        incumbent = self._search.best.posterior
+        assert incumbent is not None
+        if incumbent.failing <= self._state.failing_on_validation(self._search.best):
+            return False
+        posterior = self._posteriors.on_training(candidate, incumbent)
+        return self._planner.worth_running(posterior, cases)
 
     def measure(self, iteration: OpenIteration) -> None:
         """Run those on validation that keep what was learned in training, the best first."""
@@ -88,10 +112,7 @@ class ValidationRuns:
 
         Where it fails more validation cases than the incumbent, these decide: its writer has not seen them.
         """
-        incumbent = self._search.best
-        assert incumbent.posterior is not None
-        assert candidate.posterior is not None
-        before, after = incumbent.results[Split.VALIDATION], candidate.results[Split.VALIDATION]
+        before, after = (one.results[Split.VALIDATION] for one in (self._search.best, candidate))
         compared = compare(
             before,
             after,
@@ -101,14 +122,13 @@ class ValidationRuns:
         )
         if compared.gain < -EPSILON:
             return candidate.judged_by(compared)
-        rates = {result.case.id: result.rate for result in before if result.rate is not None}
-        learning, name, kind = self._state.learning, candidate.id, candidate.kind
-        base = posterior_of(rates, learning)
-        validated = RatePosterior(base.cases, learning, base=base, kind=kind, name=name)
-        validated.add(after)
-        trained = candidate.posterior
-        if trained.base is not incumbent.posterior:  # it was made of another candidate
-            trained = RatePosterior(trained.cases, learning, base=incumbent.posterior, kind=kind, name=name)
+        trained, incumbent = candidate.posterior, self._search.best.posterior
+        assert trained is not None
+        assert incumbent is not None
+        if trained.base is not incumbent:  # it was made of another candidate
+            trained = self._posteriors.on_training(candidate, incumbent)
             trained.add(candidate.results.get(Split.TRAIN, ()))
-        lead, cases = trained.lead_on_both(validated), len(trained.cases) + len(validated.cases)
+        validated = self._posteriors.on_validation(candidate)
+        trained.see_beside(validated)
+        lead, cases = trained.lead_on_both(), len(trained.cases) + len(validated.cases)
         return candidate.judged_by(replace(compared, lead=lead.mean / cases, chance=lead.chance))
