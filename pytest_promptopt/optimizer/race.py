@@ -99,6 +99,30 @@ class Race:
         chosen = [m for m in worth if m.value >= BESIDE * best or not self._looked_at(m.runner)]
         return sorted(chosen, key=lambda move: -move.value)
 
+    def incumbent_move(self, price: float) -> tuple[str, ...]:
+        """The cases to run the incumbent on: those that the leader was run on, and it was not.
+
+        None where that is worth less than the price, or than the best batch of a candidate.
+        """
+        leads = self.leads()
+        if not all(map(self._looked_at, self.runners)) or not leads:
+            return ()
+        leader = max(self.runners, key=lambda runner: leads[runner.id].mean)
+        spared = set(self._incumbent.unrun).intersection(leader.posterior.known)
+        cases = tuple(case for case in self._order if case in spared)
+        moved = math.sqrt(math.fsum(map(self._incumbent.variance_from_running, cases)))
+        lead = leads[leader.id]
+        value = _gain(self._at_stake(lead, lead.mean), moved) / max(1.0, len(cases) * self._calls)
+        others = [move.value for move in self.moves(price)]
+        return cases if value > max([price, *others]) else ()
+
+    def _at_stake(self, lead: Lead, ahead: float) -> float:
+        """What is to be won by learning more of a candidate that is `ahead` of all others.
+
+        What may not be taken yet wins nothing as it is: then all that it has ahead is still to be won.
+        """
+        return -ahead if lead.chance < PROBABLY else abs(ahead)
+
     def _looked_at(self, runner: Runner) -> bool:
         """Whether it was run, be it without an answer: a case that gave none is counted no more."""
         return bool(runner.posterior.known) or len(runner.posterior.cases) < self._counted[runner.id]
@@ -111,8 +135,7 @@ class Race:
         lead = leads[runner.id]
         rivals = [each.mean for id, each in leads.items() if id != runner.id and each.chance >= PROBABLY]
         ahead = lead.mean - max([0.0, *rivals])
-        # What may not be taken yet wins nothing as it is: then all that it has ahead is still to be won.
-        at_stake = -ahead if lead.chance < PROBABLY else abs(ahead)
+        at_stake = self._at_stake(lead, ahead)
         queue = telling_order(runner.posterior, self._order, self._incumbent)
         first = min(len(queue), max(BATCH, len(runner.posterior.known) // 2))
         value, size = 0.0, first

@@ -101,6 +101,11 @@ class RatePosterior:
             chances = zip(self._shares, all_bars(bars), strict=True)
             self._whole_before[case] = math.fsum(weight * chance for weight, chance in chances)
 
+    def see_base_again(self) -> None:
+        """Take in what its base was run on meanwhile."""
+        self._see_base(self.cases)
+        self._clear_derived()
+
     def _clear_derived(self) -> None:
         """What was derived is no longer up to date."""
         self._belief = self._groups = self._foresight = self._over_base = None
@@ -298,6 +303,11 @@ class RatePosterior:
         return variance_from_running(
             *self.belief.breaks, passing, clear * soon_passing
         ) + variance_from_running(*self.belief.fixes, failing, clear * soon_failing)
+
+    def variance_from_running(self, case: str) -> float:
+        """How far a run of a case would move what is expected of it there, as a variance."""
+        chance = self.expected(case)
+        return chance * (1 - chance) * (1 - 2 * self.belief.luck) ** 2
 
     def weights(self) -> tuple[float, float]:
         """How uncertain the cases not run leave it, in cases: those that its base passes, and fails."""

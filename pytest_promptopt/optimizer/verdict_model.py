@@ -47,6 +47,10 @@ LEAST_LUCK = 0.0025
 _BREAKS = (1.0, 12.0)
 _FIXES = (1.0, 2.5)
 
+#: Before anything is learned this share of texts is expected to answer anew: as many of the cases pass that
+#: the base passes as of those that it fails. A weak model does so at nearly any change of the wording.
+ANEW = 0.25
+
 #: The weight of what is believed before anything is learned, in texts; and of a text of another kind.
 START_WEIGHT = 2.0
 OTHER_KINDS = 0.5
@@ -322,7 +326,18 @@ _NO_WEIGHTS = (0.0,) * len(_PAIRS)
 def _start() -> list[float]:
     """How likely each pair of rates is before anything is learned."""
     breaks, fixes = (_shares(a, b) for a, b in (_BREAKS, _FIXES))
-    return [one * two for one in breaks for two in fixes]
+    kept = [one * two for one in breaks for two in fixes]
+    return [(1 - ANEW) * one + ANEW * two for one, two in zip(kept, _answers_anew(), strict=True)]
+
+
+def _answers_anew() -> list[float]:
+    """The same of texts that pass as many of the cases that the base passes as of those that it fails."""
+    weights, steps = [0.0] * len(_PAIRS), 200
+    for step in range(steps):
+        passes = (step + 0.5) / steps
+        breaks, fixes = (min(RATES, key=lambda rate: abs(rate - wanted)) for wanted in (1 - passes, passes))
+        weights[_PAIRS.index((breaks, fixes))] += 1 / steps
+    return weights
 
 
 def _shares(a: float, b: float) -> list[float]:

@@ -49,6 +49,25 @@ class Track:
         return len(self.asked[id])
 
 
+# ----------------------------------------------------------------------------- the incumbent
+
+
+def test_where_only_the_leader_was_run_the_incumbent_is_run_as_well_if_that_decides() -> None:
+    """It fixes nothing where both were run; elsewhere it may be ahead, or pass what the incumbent passes."""
+    both, text = "P" * 6 + "F" * 6, "PPPPPPPFFFFF"
+    track = Track(both + "FP" * 6, both + text, unrun=range(12, 24))
+    (runner,) = track.runners
+    race = Race([runner], track.incumbent, track.incumbent.cases)
+    assert not race.incumbent_move(CHEAP), "the leader was run on nothing"
+    runner.posterior.add(results(answers(both + text)))
+    assert race.incumbent_move(CHEAP) == track.incumbent.cases[12:]
+    assert not race.incumbent_move(1000)
+    track.incumbent.add(results(answers(both + "FP" * 6)))
+    runner.posterior.see_base_again()
+    assert runner.posterior.before("12") < 0.3 < 0.7 < runner.posterior.before("13")
+    assert not race.incumbent_move(CHEAP), "nothing is left to run it on"
+
+
 # ----------------------------------------------------------------------------- the first look
 
 

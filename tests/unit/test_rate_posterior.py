@@ -181,6 +181,15 @@ def test_a_text_that_fixed_cases_is_ahead_and_one_that_broke_some_is_behind() ->
     assert good.lead(bad).mean > good.lead(base).mean
 
 
+def test_a_text_that_broke_most_of_what_passed_is_not_taken_for_a_lucky_one() -> None:
+    """On a weak model most new texts answer anew; to call this luck would have nothing count."""
+    base = original("P" * 12 + "F" * 12)
+    text = made_from(base, "FFFFPP" + "-" * 6 + "PPPFFF" + "-" * 6)
+    assert text.belief.breaks[0] > 0.3
+    assert text.belief.luck < 0.2
+    assert text.lead(base).mean < 0
+
+
 def test_what_is_counted_is_believed_less_than_it_says() -> None:
     """Some of what was fixed is luck; so winners are not as good as they look."""
     base = original("P" * 10 + "F" * 10)

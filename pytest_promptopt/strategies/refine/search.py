@@ -103,7 +103,7 @@ class RefineSearch(BaseSearch):
             self.best = newest_without_fall(versions, self.regressions, self.notes)
             return
         with suppress(StopRun):
-            self._run_incumbent(self.best.unverified, "no case may get worse")
+            self._selection.run_incumbent(self.best.unverified, "no case may get worse")
         if self.best.unverified:
             self.notes.append(
                 f"candidate {self.best.id} was not run on {len(self.best.unverified)} training cases"
@@ -174,7 +174,7 @@ class RefineSearch(BaseSearch):
             unverified = self.best.unverified if stop and stop.halt == HaltReason.TARGET else ()
             if not unverified or not self._search_budget.fits(len(unverified)):
                 break
-            self._run_incumbent(unverified, "the target seems to be reached")
+            self._selection.run_incumbent(unverified, "the target seems to be reached")
         out_of_calls = unpaid is not None and unpaid.halt == HaltReason.BUDGET
         on_plateau = stop is not None and stop.halt == HaltReason.PLATEAU
         escaping = on_plateau and not self.state.escaped and not out_of_calls
@@ -292,24 +292,10 @@ class RefineSearch(BaseSearch):
             if not self._failing() or (len(self._failing()) < ENOUGH_CASES and not self._planner.short()):
                 likely = likely or order[:missing]
             wanted_now = missing if self._search_budget.fits(missing) or self._failing() else ENOUGH_CASES
-            if not likely or not self._run_incumbent(likely[:wanted_now], "it probably fails there"):
+            if not likely or not self._selection.run_incumbent(
+                likely[:wanted_now], "it probably fails there"
+            ):
                 return
-
-    def _run_incumbent(self, cases: Sequence[str], why: str) -> bool:
-        """Run the incumbent on further training cases, if there are any and calls for them."""
-        if not cases or not self._search_budget.fits(len(cases)):
-            return False
-        self._selection.journal_round(self.number, {self.best.id: cases}, why)
-        paid = self.context.paid()
-        (results,) = self.evaluate([self.best.overlay], cases)
-        self.context.record_results(self.best.id, results)
-        before = self.best
-        self.best = before.ran(results)
-        if not self.best.unverified:
-            self.caught_up(results, self.best, paid)
-        self.state.accepted = [self.best if each is before else each for each in self.state.accepted]
-        self._search_budget.reserve_for_judging()
-        return True
 
     def _failing(self) -> list[str]:
         """The training cases that the incumbent was seen to fail, those that the original passes first."""

@@ -283,7 +283,14 @@ class CandidateSelection:
             calls=self._search_budget.calls_per_case,
             sideways=iteration.escaping or iteration.phase is Phase.VALIDATION,
         )
-        while moves := self._next_round(race, iteration, iteration.newest(runners) if merging else ()):
+        while True:
+            price = max(
+                self._planner.price(), self._mergeable(iteration.newest(runners) if merging else ())[1].rate
+            )
+            if base is self._search.best.posterior and self._ran_incumbent(race, price):
+                continue
+            if not (moves := self._next_round(race, iteration, price)):
+                break
             trials = [Trial(iteration[move.runner.id].overlay, move.cases) for move in moves]
             measured = self._search.run_trials(trials)
             for move, results in zip(moves, measured, strict=True):
@@ -305,9 +312,34 @@ class CandidateSelection:
             posterior.clear_estimates()
             iteration.put(self.compared(candidate, iteration))
 
-    def _next_round(self, race: Race, iteration: OpenIteration, mergeable: Sequence[Candidate]) -> list[Move]:
+    def _ran_incumbent(self, race: Race, price: float) -> bool:
+        """Run the incumbent where the leader was run and it was not, if that may decide most."""
+        cases = race.incumbent_move(price)
+        if not self.run_incumbent(cases, "another text is ahead where this one was not run"):
+            return False
+        for runner in race.runners:
+            runner.posterior.see_base_again()
+        return True
+
+    def run_incumbent(self, cases: Sequence[str], why: str) -> bool:
+        """Run the incumbent on further training cases, if there are any and calls for them."""
+        search, state = self._search, self._state
+        if not cases or not self._search_budget.fits(len(cases)):
+            return False
+        self.journal_round(search.number, {search.best.id: cases}, why)
+        paid = search.context.paid()
+        (results,) = search.evaluate([search.best.overlay], cases)
+        search.context.record_results(search.best.id, results)
+        before = search.best
+        search.best = before.ran(results)
+        if not search.best.unverified:
+            search.caught_up(results, search.best, paid)
+        state.accepted = [search.best if each is before else each for each in state.accepted]
+        self._search_budget.reserve_for_judging()
+        return True
+
+    def _next_round(self, race: Race, iteration: OpenIteration, price: float) -> list[Move]:
         """The batches to run next, journaled with what speaks for them, or for the end of the race."""
-        price = max(self._planner.price(), self._mergeable(mergeable)[1].rate)
         worth = race.moves(price)
         moves = self._affordable(worth)
         value = max((move.value for move in worth), default=0.0)
