@@ -99,22 +99,21 @@ class Race:
         chosen = [m for m in worth if m.value >= BESIDE * best or not self._looked_at(m.runner)]
         return sorted(chosen, key=lambda move: -move.value)
 
-    def incumbent_move(self, price: float) -> tuple[str, ...]:
-        """The cases to run the incumbent on: those that the leader was run on, and it was not.
+    def incumbent_move(self, moves: Sequence[Move], price: float) -> tuple[str, ...]:
+        """The cases to run the incumbent on, before any of `moves`: the leader was run on them, it was not.
 
-        None where that is worth less than the price, or than the best batch of a candidate.
+        None where that is worth less than the price, or than the best of the moves.
         """
-        leads = self.leads()
-        if not all(map(self._looked_at, self.runners)) or not leads:
+        if not self.runners or not all(map(self._looked_at, self.runners)):
             return ()
+        leads = self.leads()
         leader = max(self.runners, key=lambda runner: leads[runner.id].mean)
         spared = set(self._incumbent.unrun).intersection(leader.posterior.known)
         cases = tuple(case for case in self._order if case in spared)
         moved = math.sqrt(math.fsum(map(self._incumbent.variance_from_running, cases)))
         lead = leads[leader.id]
         value = _gain(self._at_stake(lead, lead.mean), moved) / max(1.0, len(cases) * self._calls)
-        others = [move.value for move in self.moves(price)]
-        return cases if value > max([price, *others]) else ()
+        return cases if value > max([price, *(move.value for move in moves)]) else ()
 
     def _at_stake(self, lead: Lead, ahead: float) -> float:
         """What is to be won by learning more of a candidate that is `ahead` of all others.

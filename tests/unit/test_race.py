@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from pytest_promptopt.optimizer.race import BATCH, HOPELESS, Race, Runner, in_turns
+from pytest_promptopt.optimizer.race import BATCH, HOPELESS, Move, Race, Runner, in_turns
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.records import Case, CaseResult, Failure, Outcome, Split, Status
@@ -58,14 +58,15 @@ def test_where_only_the_leader_was_run_the_incumbent_is_run_as_well_if_that_deci
     track = Track(both + "FP" * 6, both + text, unrun=range(12, 24))
     (runner,) = track.runners
     race = Race([runner], track.incumbent, track.incumbent.cases)
-    assert not race.incumbent_move(CHEAP), "the leader was run on nothing"
+    assert not race.incumbent_move([], CHEAP), "the leader was run on nothing"
     runner.posterior.add(results(answers(both + text)))
-    assert race.incumbent_move(CHEAP) == track.incumbent.cases[12:]
-    assert not race.incumbent_move(1000)
+    assert race.incumbent_move([], CHEAP) == track.incumbent.cases[12:]
+    assert not race.incumbent_move([Move(runner, (), value=1000)], CHEAP), "another run promises more"
+    assert not race.incumbent_move([], 1000)
     track.incumbent.add(results(answers(both + "FP" * 6)))
     runner.posterior.see_base_again()
     assert runner.posterior.before("12") < 0.3 < 0.7 < runner.posterior.before("13")
-    assert not race.incumbent_move(CHEAP), "nothing is left to run it on"
+    assert not race.incumbent_move([], CHEAP), "nothing is left to run it on"
 
 
 # ----------------------------------------------------------------------------- the first look

@@ -284,12 +284,12 @@ class CandidateSelection:
             sideways=iteration.escaping or iteration.phase is Phase.VALIDATION,
         )
         while True:
-            price = max(
-                self._planner.price(), self._mergeable(iteration.newest(runners) if merging else ())[1].rate
-            )
-            if base is self._search.best.posterior and self._ran_incumbent(race, price):
+            mergeable = iteration.newest(runners) if merging else ()
+            price = max(self._planner.price(), self._mergeable(mergeable)[1].rate)
+            worth = race.moves(price)
+            if base is self._search.best.posterior and self._ran_incumbent(race, worth, price):
                 continue
-            if not (moves := self._next_round(race, iteration, price)):
+            if not (moves := self._next_round(worth, iteration, price)):
                 break
             trials = [Trial(iteration[move.runner.id].overlay, move.cases) for move in moves]
             measured = self._search.run_trials(trials)
@@ -312,9 +312,9 @@ class CandidateSelection:
             posterior.clear_estimates()
             iteration.put(self.compared(candidate, iteration))
 
-    def _ran_incumbent(self, race: Race, price: float) -> bool:
+    def _ran_incumbent(self, race: Race, moves: Sequence[Move], price: float) -> bool:
         """Run the incumbent where the leader was run and it was not, if that may decide most."""
-        cases = race.incumbent_move(price)
+        cases = race.incumbent_move(moves, price)
         if not self.run_incumbent(cases, "another text is ahead where this one was not run"):
             return False
         for runner in race.runners:
@@ -338,9 +338,9 @@ class CandidateSelection:
         self._search_budget.reserve_for_judging()
         return True
 
-    def _next_round(self, race: Race, iteration: OpenIteration, price: float) -> list[Move]:
-        """The batches to run next, journaled with what speaks for them, or for the end of the race."""
-        worth = race.moves(price)
+    def _next_round(self, worth: Sequence[Move], iteration: OpenIteration, price: float) -> list[Move]:
+        """Those of the batches that there are calls for, journaled with what speaks for them; or for the end
+        of the race."""
         moves = self._affordable(worth)
         value = max((move.value for move in worth), default=0.0)
         why = f"a call wins {value:.2g} cases here at most, and {price:.2g} elsewhere"
