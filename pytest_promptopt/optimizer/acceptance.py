@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from pytest_promptopt.optimizer.label_rates import balanced_accuracy
+from pytest_promptopt.optimizer.label_rates import balanced_accuracy, one_answer_without_gain
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.records import EPSILON, CaseResult, Split, pass_rate
 from pytest_promptopt.results import SplitScore
@@ -36,6 +36,7 @@ class Comparison:
     :param failing: how many of the cases run under both fail under the incumbent; `passing`: pass.
     :param balanced: the candidate's mean over the labels of how many are right, of the cases it was run on;
         None where they have no labels.
+    :param one_answer: why no gain counts, where it answers the same to everything; empty where it does not.
     :param raised: cases that fail under both and have a higher rate under the candidate, by a judge's score,
         subtests or samples; `lowered`: a lower one.
     :param changes: of the rates of the cases run under both.
@@ -55,6 +56,7 @@ class Comparison:
     failing: int = 0
     passing: int = 0
     balanced: float | None = None
+    one_answer: str = ""
     raised: tuple[str, ...] = ()
     lowered: tuple[str, ...] = ()
     changes: tuple[float, ...] = ()
@@ -169,7 +171,8 @@ def compare_estimates(
     :param before: what is known and foreseen of the incumbent, with its results `old`; `after` and `new` of
         the candidate.
     """
-    paired = compare(old, new, growth=growth, balanced=balanced_accuracy(new))
+    paired = compare(old, new, growth=growth)
+    paired = replace(paired, balanced=balanced_accuracy(new), one_answer=one_answer_without_gain(old, new))
     counted = set(before.cases)
     shared = [case for case in after.cases if case in counted]
     if not shared:
@@ -246,6 +249,8 @@ def accept_adaptively(comparison: Comparison) -> Verdict:
         return Verdict(False, "no case has an answer under both texts")
     sure = comparison.chance is None or comparison.chance >= PROBABLY or comparison.spotless
     counted = comparison.after - comparison.before
+    if comparison.one_answer and max(comparison.gain, counted) >= -EPSILON:
+        return Verdict(False, f"{comparison.one_answer}: {comparison}")
     if comparison.gain > EPSILON and sure:
         both = comparison.split is Split.VALIDATION and counted <= EPSILON
         return Verdict(True, f"better{' on training and validation cases together' * both}: {comparison}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pytest_promptopt.failures import FailedCase
 from pytest_promptopt.failures.answer_format import strip_wrapping
 from pytest_promptopt.failures.label_vocabulary import could_be_label, fold_label
-from pytest_promptopt.records import CaseResult, Outcome
+from pytest_promptopt.records import EPSILON, CaseResult, Outcome
 from pytest_promptopt.results import LabelScore, SameAnswer
 from pytest_promptopt.text import cut_middle, json_text, quote, value_text
 
@@ -243,6 +243,21 @@ def balanced_accuracy(results: Sequence[CaseResult]) -> float | None:
         if not tally.field:
             return tally.balanced
     return None
+
+
+def one_answer_without_gain(before: Sequence[CaseResult], after: Sequence[CaseResult]) -> str:
+    """Why a text that answers the same to everything is no gain over another; empty where it is one.
+
+    Its pass rate says how often this answer is expected among the cases, not how well it tells them apart.
+
+    :param before: results of the other text, and `after` of this one; they may be of different cases.
+    """
+    tallies = label_tallies(after)
+    same = [tally for tally in tallies if tally.collapsed and not tally.field]
+    if not same or (same[0].balanced or 0.0) > (balanced_accuracy(before) or 0.0) + EPSILON:
+        return ""
+    (told,) = describe_dominant_answers(same)
+    return f"{told}; by label it is no better"
 
 
 def label_scores(before: Sequence[CaseResult], after: Sequence[CaseResult]) -> Iterator[LabelScore]:

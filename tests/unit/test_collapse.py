@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,7 +11,12 @@ import pytest
 
 from pytest_promptopt.optimizer.acceptance import compare, compare_estimates, rank_key
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
-from pytest_promptopt.optimizer.label_rates import balanced_accuracy, find_dominant_answers, label_scores
+from pytest_promptopt.optimizer.label_rates import (
+    balanced_accuracy,
+    find_dominant_answers,
+    label_scores,
+    one_answer_without_gain,
+)
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup
 from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior, posterior_of
@@ -100,6 +106,24 @@ class TestWhichTextIsTaken:
         assert search.merit(same)[:2] == (round(both.rate, 9), 0.5)
         assert search.best_of([same, both]) is both
         assert search.best_of([both, same]) is both
+
+
+class TestOneAnswerWithoutGain:
+    """A text that answers the same to everything."""
+
+    collapsed = run("nnnnnn", "nnnnnn")
+
+    def test_is_no_gain_over_one_that_gives_another_answer_or_tells_some_apart(self) -> None:
+        why = 'it answered "negative" to 12 of 12, whatever was expected; by label it is no better'
+        for before in (run("pppppp", "pppppp"), run("pppnnn", "nnnppp"), self.collapsed):
+            assert one_answer_without_gain(before, self.collapsed) == why
+
+    def test_is_one_over_a_text_that_is_right_for_fewer_labels_or_answers_none(self) -> None:
+        for before in (run("??????", "??????"), run("pp????", "nn????"), []):
+            assert not one_answer_without_gain(before, self.collapsed)
+
+    def test_is_told_from_one_that_gives_several_answers(self) -> None:
+        assert not one_answer_without_gain(run("pppppp", "nnnnnn"), run("pppnnn", "nnnnpp"))
 
 
 class TestRightAndWrongOfEachLabel:
@@ -249,7 +273,7 @@ def test_a_run_tells_right_and_wrong_of_train_and_validation_cases() -> None:
 
 
 class Stuck(World):
-    """A target that answers the first label to everything, as soon as its prompt names it."""
+    """A target that answers the last label that its prompt names, a or b, to all that it cannot tell."""
 
     def _results(self, trial: Trial) -> tuple[CaseResult, ...]:
         return tuple(map(self._answered, super()._results(trial)))
@@ -257,9 +281,11 @@ class Stuck(World):
     def _answered(self, result: CaseResult) -> CaseResult:
         (outcome,) = result.outcomes
         outcome = replace(outcome, expected=f"label-{result.case.id[-1]}")
-        if outcome.failure is not None and outcome.calls[0].key.endswith(" a"):
-            calls = (replace(outcome.calls[0], text="label-a"),)
-            outcome = replace(outcome, failure=replace(outcome.failure, actual="label-a"), calls=calls)
+        last = outcome.calls[0].key[-2:]
+        if outcome.failure is not None and last in (" a", " b"):
+            answer = f"label-{last[1]}"
+            calls = (replace(outcome.calls[0], text=answer),)
+            outcome = replace(outcome, failure=replace(outcome.failure, actual=answer), calls=calls)
         return CaseResult(result.case, (outcome,))
 
 
@@ -271,3 +297,15 @@ def test_a_run_warns_of_a_text_that_answers_the_same_to_everything_however_much_
     assert 'answers "label-a" to 28 of 28 cases, whatever is expected' in summary(result)[1]
     told = {score.label: (score.before, score.after, score.instead) for score in result.labels}
     assert told == {"label-a": (0, 21, ()), "label-b": (0, 0, (("label-a", 7),))}
+
+
+def test_another_answer_to_everything_is_no_gain_and_telling_them_apart_is() -> None:
+    cases = needs("a b " * 12 + "b")
+    first, second, third = Stuck(cases, ["a", "b", "a b"]).result(max_iterations=3, examples=0).iterations
+    assert first.candidates[0].verdict == "accepted", "it is right for a label more than the original"
+    (other,) = second.candidates
+    assert other.verdict == "rejected"
+    assert re.match(
+        r'it answered "label-b" to (\d+) of \1, whatever was expected; by label it is no better: ', other.why
+    )
+    assert third.candidates[0].verdict == "accepted"

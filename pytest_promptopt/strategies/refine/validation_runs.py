@@ -8,7 +8,7 @@ from dataclasses import replace
 from pytest_promptopt.optimizer.acceptance import compare, counted_on_all, is_not_worse, rank_key
 from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.candidates import REJECTED, Candidate, OpenIteration
-from pytest_promptopt.optimizer.label_rates import balanced_accuracy
+from pytest_promptopt.optimizer.label_rates import balanced_accuracy, one_answer_without_gain
 from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.optimizer.race import BATCH, HOPELESS
 from pytest_promptopt.records import EPSILON, Split
@@ -131,4 +131,5 @@ class ValidationRuns:
         validated = self._posteriors.on_validation(candidate)
         trained.see_beside(validated)
         lead, cases = trained.lead_on_both(), len(trained.cases) + len(validated.cases)
-        return candidate.judged_by(replace(compared, lead=lead.mean / cases, chance=lead.chance))
+        compared = replace(compared, lead=lead.mean / cases, chance=lead.chance)
+        return candidate.judged_by(replace(compared, one_answer=one_answer_without_gain(before, after)))
