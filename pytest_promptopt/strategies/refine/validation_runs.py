@@ -86,12 +86,7 @@ class ValidationRuns:
         """Run those on validation that keep what was learned in training, the best first."""
         search = self._search
         cases = search.group.ids(Split.VALIDATION)
-        kept = [
-            candidate
-            for candidate in iteration.undecided()
-            if (ran := candidate.results.get(Split.TRAIN))
-            and is_not_worse(compare(search.best.evidence(Split.TRAIN), ran))
-        ]
+        kept = [candidate for candidate in iteration.undecided() if self._keeps(candidate)]
         kept.sort(key=lambda candidate: rank_key(candidate.compared[Split.TRAIN]))
         runs = [candidate.not_run_on(cases) for candidate in kept]
         fitting = [n for n in range(len(kept), 0, -1) if self._search_budget.fits(sum(map(len, runs[:n])))]
@@ -106,6 +101,18 @@ class ValidationRuns:
                 search.context.record_results(candidate.id, results)
                 candidate = self._compared_on_both(candidate.ran(results))
             iteration.put(candidate)
+
+    def _keeps(self, candidate: Candidate) -> bool:
+        """Whether it keeps what was learned in training: as counted, or as estimated of all cases.
+
+        More of the cases that pass may have been run than of those that fail; or nothing fails that it could
+        win, and what was not run counts against it.
+        """
+        ran = candidate.results.get(Split.TRAIN)
+        if not ran:
+            return False
+        counted = compare(self._search.best.evidence(Split.TRAIN), ran)
+        return is_not_worse(counted) or is_not_worse(candidate.compared[Split.TRAIN])
 
     def _compared_on_both(self, candidate: Candidate) -> Candidate:
         """It with what it is judged by in validation: its lead on the cases of both splits.
