@@ -249,9 +249,12 @@ def one_answer_without_gain(before: Sequence[CaseResult], after: Sequence[CaseRe
     """Why a text that answers the same to everything is no gain over another; empty where it is one.
 
     Its pass rate says how often this answer is expected among the cases, not how well it tells them apart.
+    Nothing is said of cases with scores: these say more than right or wrong.
 
     :param before: results of the other text, and `after` of this one; they may be of different cases.
     """
+    if any(0 < result.rate < 1 for result in (*before, *after) if result.rate is not None):
+        return ""
     tallies = label_tallies(after)
     same = [tally for tally in tallies if tally.collapsed and not tally.field]
     if not same or (same[0].balanced or 0.0) > (balanced_accuracy(before) or 0.0) + EPSILON:

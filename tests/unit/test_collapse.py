@@ -122,6 +122,11 @@ class TestOneAnswerWithoutGain:
         for before in (run("??????", "??????"), run("pp????", "nn????"), []):
             assert not one_answer_without_gain(before, self.collapsed)
 
+    def test_is_not_judged_so_where_cases_have_scores(self) -> None:
+        wrong = run("pppppp", "pppppp")
+        half = [replace(each, outcomes=(replace(each.outcomes[0], score=0.5),)) for each in wrong]
+        assert not one_answer_without_gain(half, self.collapsed)
+
     def test_is_told_from_one_that_gives_several_answers(self) -> None:
         assert not one_answer_without_gain(run("pppppp", "nnnnnn"), run("pppnnn", "nnnnpp"))
 
