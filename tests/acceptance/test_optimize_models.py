@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.acceptance.two_models import OF_BOTH, OF_NEW, OF_OLD, TwoModels
@@ -43,7 +45,10 @@ def test_a_text_that_is_better_on_the_mean_and_worse_with_one_is_not_written(wor
     result = world.optimize(BOTH, [OF_NEW])
     assert world.text == OF_OLD
     assert (world.outcome["outcome"], world.outcome["confirmation"]) == ("unchanged", None)
-    assert "is worse with one of the models: it fails " in world.outcome["note"]
+    candidate = world.outcome["iterations"][0]["candidates"][0]
+    lost = re.match(r"it fails \d+ that the original passed: (.*)", candidate["why"])
+    assert lost, candidate
+    assert all("house/old" in case for case in lost[1].split(", "))
     assert result.ret == 1
 
 
