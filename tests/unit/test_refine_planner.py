@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from itertools import count
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -160,6 +161,19 @@ class TestCallsKeptForShowingTheGain:
     def test_so_few_that_an_iteration_fits_where_it_may_win_much(self) -> None:
         kept, least = self.kept("b " * 24)
         assert least <= kept <= 50
+
+
+def test_what_a_validation_iteration_keeps_stays_kept_when_the_incumbent_is_run_on_further_cases() -> None:
+    search, _ = searching(World(CASES, left=lambda: 200))
+    assert search.original.posterior is not None
+    overlay = {"route.md": "Route {{ ticket }}. a"}
+    posterior = RatePosterior(search.original.posterior.cases, search.state.learning)
+    search.best = EvaluatedCandidate("1.1", overlay, {}, posterior)
+    search.context.call_budget.reserve(77)
+    race = SimpleNamespace(incumbent_move=lambda moves, price: posterior.unrun[:5], runners=[])
+    assert search._selection._ran_incumbent(cast(Any, race), [], 0.0)
+    assert len(search.best.evidence(Split.TRAIN)) == 5
+    assert search.context.call_budget.reserved == 77
 
 
 class TestTurns:

@@ -34,9 +34,8 @@ class Posteriors:
         """What is known and believed of it on the validation cases, beside the incumbent."""
         before = self._search.best.evidence(Split.VALIDATION)
         rates = {result.case.id: result.rate for result in before if result.rate is not None}
-        base = posterior_of(rates, self._state.learning)
-        made = RatePosterior(
-            base.cases, self._state.learning, base=base, kind=candidate.kind, name=candidate.id
-        )
+        learning = self._state.learning
+        base = posterior_of(rates, learning)
+        made = RatePosterior(base.cases, learning, base=base, kind=candidate.kind, name=candidate.id)
         made.add(candidate.results[Split.VALIDATION])
         return made

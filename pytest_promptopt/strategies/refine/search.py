@@ -291,10 +291,8 @@ class RefineSearch(BaseSearch):
             # A request with too few failing cases teaches little. What is run now need not be run at the end.
             if not self._failing() or (len(self._failing()) < ENOUGH_CASES and not self._planner.short()):
                 likely = likely or order[:missing]
-            wanted_now = missing if self._search_budget.fits(missing) or self._failing() else ENOUGH_CASES
-            if not likely or not self._selection.run_incumbent(
-                likely[:wanted_now], "it probably fails there"
-            ):
+            now = missing if self._search_budget.fits(missing) or self._failing() else ENOUGH_CASES
+            if not self._selection.run_incumbent(likely[:now], "it probably fails there"):
                 return
 
     def _failing(self) -> list[str]:

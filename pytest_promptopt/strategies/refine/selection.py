@@ -237,10 +237,8 @@ class CandidateSelection:
             f"{search.number}.1", tuple(replies), "Leave the examples out.", kind=Kind.EXAMPLES
         )
         candidate = search.build_checked_candidate(wanted, best, replies)
-        posterior, spared = (
-            self._posteriors.on_training(candidate, best.posterior),
-            set(best.spared(search.group)),
-        )
+        posterior = self._posteriors.on_training(candidate, best.posterior)
+        spared = set(best.spared(search.group))
         candidate = replace(candidate, posterior=posterior)
         counted = (*posterior.cases, *search.group.ids(Split.VALIDATION))
         cases = [case for case in counted if case not in spared]
@@ -314,9 +312,12 @@ class CandidateSelection:
 
     def _ran_incumbent(self, race: Race, moves: Sequence[Move], price: float) -> bool:
         """Run the incumbent where the leader was run and it was not, if that may decide most."""
+        call_budget = self._search.context.call_budget
+        reserved = call_budget.reserved
         cases = race.incumbent_move(moves, price)
         if not self.run_incumbent(cases, "another text is ahead where this one was not run"):
             return False
+        call_budget.reserve(reserved)  # in validation more is kept than for judging
         for runner in race.runners:
             runner.posterior.see_base_again()
         return True
@@ -339,8 +340,7 @@ class CandidateSelection:
         return True
 
     def _next_round(self, worth: Sequence[Move], iteration: OpenIteration, price: float) -> list[Move]:
-        """Those of the batches that there are calls for, journaled with what speaks for them; or for the end
-        of the race."""
+        """Those batches that there are calls for, journaled with what speaks for them or for the end."""
         moves = self._affordable(worth)
         value = max((move.value for move in worth), default=0.0)
         why = f"a call wins {value:.2g} cases here at most, and {price:.2g} elsewhere"
