@@ -115,9 +115,12 @@ def compare(
     *,
     split: Split = Split.TRAIN,
     growth: int = 0,
-    balanced: float | None = None,
+    by_label: bool = False,
 ) -> Comparison:
-    """Pair two evaluations by case; a case without an answer under either text is left out of both."""
+    """Pair two evaluations by case; a case without an answer under either text is left out of both.
+
+    :param by_label: whether to say also how right the second text is by label, see `Comparison`.
+    """
     old = {result.case.id: result.rate for result in before}
     pairs = [
         (result.case.id, one, two)
@@ -141,7 +144,8 @@ def compare(
         growth=growth,
         failing=failing,
         passing=count - failing,
-        balanced=balanced,
+        balanced=balanced_accuracy(after) if by_label else None,
+        one_answer=one_answer_without_gain(before, after) if by_label else "",
     )
 
 
@@ -171,8 +175,7 @@ def compare_estimates(
     :param before: what is known and foreseen of the incumbent, with its results `old`; `after` and `new` of
         the candidate.
     """
-    paired = compare(old, new, growth=growth)
-    paired = replace(paired, balanced=balanced_accuracy(new), one_answer=one_answer_without_gain(old, new))
+    paired = compare(old, new, growth=growth, by_label=True)
     counted = set(before.cases)
     shared = [case for case in after.cases if case in counted]
     if not shared:

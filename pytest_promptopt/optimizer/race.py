@@ -110,7 +110,7 @@ class Race:
         leader = max(self.runners, key=lambda runner: leads[runner.id].mean)
         spared = set(self._incumbent.unrun).intersection(leader.posterior.known)
         cases = tuple(case for case in self._order if case in spared)
-        moved = math.sqrt(math.fsum(map(self._incumbent.variance_from_running, cases)))
+        moved = math.sqrt(math.fsum(map(self._incumbent.foreseeable_alone, cases)))
         lead = leads[leader.id]
         value = _gain(self._at_stake(lead, lead.mean), moved) / max(1.0, len(cases) * self._calls)
         return cases if value > max([price, *(move.value for move in moves)]) else ()

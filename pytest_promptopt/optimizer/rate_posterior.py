@@ -304,8 +304,8 @@ class RatePosterior:
             *self.belief.breaks, passing, clear * soon_passing
         ) + variance_from_running(*self.belief.fixes, failing, clear * soon_failing)
 
-    def variance_from_running(self, case: str) -> float:
-        """How far a run of a case would move what is expected of it there, as a variance."""
+    def foreseeable_alone(self, case: str) -> float:
+        """How far a run on this case alone would move what is expected of it there, as a variance."""
         chance = self.expected(case)
         return chance * (1 - chance) * (1 - 2 * self.belief.luck) ** 2
 

@@ -41,6 +41,16 @@ def test_the_optimizer_is_told_which_model_answered(world: TwoModels) -> None:
 
 
 def test_a_text_that_is_better_on_the_mean_and_worse_with_one_is_not_written(world: TwoModels) -> None:
+    """On the mean it gains 30 points: 100 with the new model, and -40 with the old one."""
+    world.confuse_two_of_five()
+    result = world.optimize(BOTH, [OF_NEW])
+    assert world.text == OF_OLD
+    assert (world.outcome["outcome"], world.outcome["confirmation"]) == ("unchanged", None)
+    assert "is worse with one of the models: it fails " in world.outcome["note"]
+    assert result.ret == 1
+
+
+def test_one_that_is_much_worse_with_one_model_is_turned_down_in_the_search(world: TwoModels) -> None:
     """On the mean it gains 20 points: 100 with the new model, and -60 with the old one."""
     result = world.optimize(BOTH, [OF_NEW])
     assert world.text == OF_OLD

@@ -62,6 +62,11 @@ class TwoModels(Project):
         self.tests(TESTS.format(cases=cases))
         self.prompt = self.write("prompts/answer.md", f"{text}\n")
 
+    def confuse_two_of_five(self) -> None:
+        """The old model is confused on two of five questions."""
+        conftest = self.path / "conftest.py"
+        self.write("conftest.py", conftest.read_text().replace("number % 5 < 3", "number % 5 < 2"))
+
     def optimize(self, models: str, proposals: Sequence[str], *args: str, workers: int = 0) -> Any:
         """Run `--optimize` with an optimizer that has these ideas."""
         self.write("proposals.json", json.dumps(list(proposals)))

@@ -70,7 +70,7 @@ class TestWhichTextIsTaken:
     def test_of_equal_rates_the_one_that_knows_more_labels_goes_first(self) -> None:
         before = run("pp", "pppppppppp")
         same, both = (
-            compare(before, after, growth=growth, balanced=balanced_accuracy(after))
+            compare(before, after, growth=growth, by_label=True)
             for after, growth in ((self.collapsed, 0), (self.even, 500))
         )
         assert (same.after, same.balanced) == (both.after, 0.5)

@@ -24,6 +24,7 @@ class SearchBudget:
     def __init__(self, search: BaseSearch, state: RefineState) -> None:
         self._search = search
         self._state = state
+        self._kept = 0
 
     @property
     def calls_per_case(self) -> float:
@@ -45,20 +46,21 @@ class SearchBudget:
         return self._search.context.call_budget.affords(requests + self.calls_for(runs))
 
     def reserve_for_judging(self) -> None:
-        """Keep what judging the best text takes."""
+        """Keep what judging the best text takes, besides what is kept within `keeping`."""
         call_budget = self._search.context.call_budget
         if call_budget.left() is not None:
-            call_budget.reserve(self.judging_calls(self._search.best))
+            call_budget.reserve(self.judging_calls(self._search.best) + self._kept)
 
     @contextmanager
     def keeping(self, runs: int) -> Iterator[None]:
         """Keep the calls for so many runs, besides those for judging, from what is run meanwhile."""
         call_budget = self._search.context.call_budget
-        before, more = call_budget.reserved, self.calls_for(runs) * (call_budget.left() is not None)
-        call_budget.reserve(before + more)
+        before, self._kept = call_budget.reserved, self.calls_for(runs) * (call_budget.left() is not None)
+        call_budget.reserve(before + self._kept)
         try:
             yield
         finally:
+            self._kept = 0
             call_budget.reserve(before)
 
     def judging_calls(self, version: EvaluatedCandidate) -> int:

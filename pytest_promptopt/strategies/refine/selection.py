@@ -312,12 +312,9 @@ class CandidateSelection:
 
     def _ran_incumbent(self, race: Race, moves: Sequence[Move], price: float) -> bool:
         """Run the incumbent where the leader was run and it was not, if that may decide most."""
-        call_budget = self._search.context.call_budget
-        reserved = call_budget.reserved
         cases = race.incumbent_move(moves, price)
         if not self.run_incumbent(cases, "another text is ahead where this one was not run"):
             return False
-        call_budget.reserve(reserved)  # in validation more is kept than for judging
         for runner in race.runners:
             runner.posterior.see_base_again()
         return True

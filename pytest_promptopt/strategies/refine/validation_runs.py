@@ -8,7 +8,6 @@ from dataclasses import replace
 from pytest_promptopt.optimizer.acceptance import compare, counted_on_all, is_not_worse, rank_key
 from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.candidates import REJECTED, Candidate, OpenIteration
-from pytest_promptopt.optimizer.label_rates import balanced_accuracy, one_answer_without_gain
 from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.optimizer.race import BATCH, HOPELESS
 from pytest_promptopt.records import EPSILON, Split
@@ -120,23 +119,16 @@ class ValidationRuns:
         Where it fails more validation cases than the incumbent, these decide: its writer has not seen them.
         """
         before, after = (one.results[Split.VALIDATION] for one in (self._search.best, candidate))
-        compared = compare(
-            before,
-            after,
-            split=Split.VALIDATION,
-            growth=candidate.growth,
-            balanced=balanced_accuracy(after),
-        )
+        compared = compare(before, after, split=Split.VALIDATION, growth=candidate.growth, by_label=True)
         if compared.gain < -EPSILON:
             return candidate.judged_by(compared)
         trained, incumbent = candidate.posterior, self._search.best.posterior
         assert trained is not None
         assert incumbent is not None
-        if trained.base is not incumbent:  # it was made of another candidate
+        if trained.base is incumbent:
+            trained.see_beside(self._posteriors.on_validation(candidate))
+        else:  # it was made of another candidate
             trained = self._posteriors.on_training(candidate, incumbent)
             trained.add(candidate.results.get(Split.TRAIN, ()))
-        validated = self._posteriors.on_validation(candidate)
-        trained.see_beside(validated)
-        lead, cases = trained.lead_on_both(), len(trained.cases) + len(validated.cases)
-        compared = replace(compared, lead=lead.mean / cases, chance=lead.chance)
-        return candidate.judged_by(replace(compared, one_answer=one_answer_without_gain(before, after)))
+        lead, cases = trained.lead_on_both(), len(trained.cases) + compared.cases
+        return candidate.judged_by(replace(compared, lead=lead.mean / cases, chance=lead.chance))
