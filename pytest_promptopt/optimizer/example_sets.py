@@ -11,6 +11,7 @@ from itertools import chain, zip_longest
 from typing import Any
 
 from pytest_promptopt.failures.answer_format import strip_wrapping
+from pytest_promptopt.optimizer.label_balance import label_fields, label_parts
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.redaction import Redact, keep_text
 from pytest_promptopt.prompts.examples import Example, cases_among_examples
@@ -197,8 +198,9 @@ def draw_example_sets(
 ) -> list[tuple[CaseExample, ...]]:
     """Sets of examples to try, small ones first; all different, and the same ones for the same seed.
 
-    A set has equally many cases of each answer where the answers are labels; else it has cases that differ as
-    much as possible. More than half of the pool is never shown: a case shown as an example proves nothing.
+    A set has equally many cases of each answer where the answers are labels, or of each label in JSON
+    answers; else it has cases that differ as much as possible. More than half of the pool is never shown: a
+    case shown as an example proves nothing.
 
     :param length: characters of an example, all that stands around it included.
     """
@@ -219,16 +221,28 @@ def draw_example_sets(
 def _drawn(
     pool: Sequence[CaseExample], size: int, first: Collection[str], chooser: random.Random
 ) -> list[CaseExample]:
-    by_answer: dict[str, list[CaseExample]] = defaultdict(list)
-    for example in pool:
-        by_answer[example.answer.strip().casefold()].append(example)
-    if len(by_answer) > min(MAX_LABELS, len(pool) // 2):
+    groups = _by_label(pool)
+    if not groups:
         return _diverse(_mixed(pool, first, chooser)[:MAX_COMPARED], size, first)
-    queues = [_mixed(group, first, chooser) for group in by_answer.values()]
+    queues = [_mixed(group, first, chooser) for group in groups]
     chooser.shuffle(queues)
     # Labels without a failing case come last.
     queues.sort(key=lambda queue: not any(example.case in first for example in queue))
     return [e for e in chain.from_iterable(zip_longest(*queues)) if e is not None][:size]
+
+
+def _by_label(pool: Sequence[CaseExample]) -> list[list[CaseExample]]:
+    """Those with the same answer together, or with the same labels in JSON answers; none where all differ."""
+    fields = label_fields(example.answer for example in pool)
+    for keys in (None, fields, fields[:1]):
+        groups: dict[object, list[CaseExample]] = defaultdict(list)
+        for example in pool:
+            parts = label_parts(example.answer)
+            label = example.answer.strip().casefold() if keys is None else tuple(parts[key] for key in keys)
+            groups[label].append(example)
+        if 1 < len(groups) <= min(MAX_LABELS, len(pool) // 2):
+            return list(groups.values())
+    return []
 
 
 def _mixed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import zip_longest
@@ -17,6 +18,7 @@ from pytest_promptopt.optimizer.example_sets import (
     sizes_up_to,
     usable_examples,
 )
+from pytest_promptopt.optimizer.label_balance import Lean, find_lean, rebalanced
 from pytest_promptopt.optimizer.proposal.replies import Reply
 from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.optimizer.verdict_model import Kind
@@ -31,6 +33,7 @@ from pytest_promptopt.prompts.examples import (
 from pytest_promptopt.records import CaseResult, Split
 from pytest_promptopt.strategies.refine.economy import Payoff
 from pytest_promptopt.strategies.refine.state import ExampleTries
+from pytest_promptopt.text import quote
 
 #: The form that a set of examples is written in, and the set.
 ExampleSet = tuple[Form, Sequence[CaseExample]]
@@ -83,6 +86,54 @@ class ExampleCandidates:
             )
         return candidates
 
+    def rebalanced(self, id: str, candidate: Candidate) -> Candidate | None:
+        """`candidate` with fewer examples for an answer that it gives too often; None without such a set.
+
+        Its own results show that. The examples that come in are cases that it fails, as far as there are any.
+        """
+        for prompt in self._search.group.prompts:
+            text = candidate.overlay.get(prompt.name, prompt.prose)
+            examples = examples_in(text)
+            if not examples or (other := self._rebalanced(prompt, candidate, examples)) is None:
+                continue
+            written, lean = other
+            if written == text or (prompt.name, written) in self._tries.texts:
+                continue
+            self._tries.texts.add((prompt.name, written))
+            return self._search.build_checked_candidate(
+                Candidate(
+                    id,
+                    candidate.prompts if prompt.name in candidate.prompts else (prompt.name,),
+                    f"Do what {candidate.id} does, with fewer examples for the answer {quote(lean.answer)}.",
+                    growth=candidate.growth,
+                    kind=Kind.EXAMPLES,
+                ),
+                EvaluatedCandidate(candidate.id, candidate.overlay, {}),
+                {prompt.name: Reply(written, "")},
+            )
+        return None
+
+    def _rebalanced(
+        self, prompt: Prompt, candidate: Candidate, examples: Sequence[Example]
+    ) -> tuple[str, Lean] | None:
+        """The text of `prompt` with another mix of examples, and the answer that it is to give less often."""
+        newest, results = self._newest(self._search.best), candidate.results.get(Split.TRAIN, ())
+        redact = self._search.context.hooks.redact
+        shown = shown_by(self._search.group.prompts, candidate.overlay, newest, redact)
+        others = [example for example in self._pool(prompt, newest) if example.case not in shown]
+        lean = find_lean({example.case: example.answer for example in others}, results, prompt.name)
+        if lean is None:
+            return None
+        failed = {result.case.id for result in results if result.failing is not None}
+        seed = f"{self._search.context.settings.seed}/{candidate.id}"
+        random.Random(seed).shuffle(others)
+        others.sort(key=lambda example: example.case not in failed)
+        most = self._search.context.settings.examples - len(examples)
+        room = max(0, min(most, self._half(newest) - len(shown)))
+        found = rebalanced(examples, others, lean, seed=seed, room=room)
+        text = candidate.overlay.get(prompt.name, prompt.prose)
+        return with_examples(text, found, form_of_examples(text) or Form.BLOCK), lean
+
     def note(self, candidate: Candidate, won: float) -> None:
         """A set of examples won this share of what there was to win."""
         texts = [candidate.overlay[name] for name in candidate.prompts]
@@ -108,7 +159,7 @@ class ExampleCandidates:
         """
         most = self._search.context.settings.examples
         results = self._newest(incumbent)
-        half = sum(result.rate is not None for result in results) // 2
+        half = self._half(results)
         for prompt in prompts if most else ():
             if prompt.takes_no_examples:
                 continue
@@ -131,6 +182,10 @@ class ExampleCandidates:
                     yield prompt, with_examples(text, examples, form), len(examples)
             if body != text:
                 yield prompt, body, 0
+
+    def _half(self, results: Sequence[CaseResult]) -> int:
+        """How many training cases all prompts together may show at most."""
+        return sum(result.rate is not None for result in results) // 2
 
     def _promise(self, size: int, form: Form) -> tuple[float, int]:
         """Sorts the size and form first that won most, untried ones by how near they are to the first."""

@@ -18,7 +18,7 @@ from pytest_promptopt.optimizer.prompt_groups import SEARCHED
 from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES
 from pytest_promptopt.optimizer.proposal.replies import Reply
 from pytest_promptopt.optimizer.protocols import Trial
-from pytest_promptopt.optimizer.race import Move, Race, Runner, telling_order
+from pytest_promptopt.optimizer.race import BATCH, Move, Race, Runner, telling_order
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import without_examples
@@ -88,6 +88,8 @@ class CandidateSelection:
         leader = self._leader(contenders)
         if leader is not None and (merged := self._merged(contenders, iteration)):
             leader = self._follow(merged, leader, iteration, self._state.merging)
+        if leader is not None:
+            leader = self._balanced(leader, iteration)
         while leader is not None and self._looked_closer(leader, iteration):
             contenders = iteration.undecided(contenders)
             leader = self._leader([*contenders, iteration[leader.id]])
@@ -202,6 +204,29 @@ class CandidateSelection:
         # Among the failing cases that both were run on, the others fix this share; so they may of all.
         promised = len(more) / max(1, len(failed)) * posterior.failing
         return parts, Prospect(self._state.merging.expected * promised, cost)
+
+    def _balanced(self, leader: Candidate, iteration: OpenIteration) -> Candidate:
+        """The best of the leader and of texts that show fewer examples for an answer that it gives too often.
+
+        Each is made of the one before it, since where an answer tips over is found step by step.
+        """
+        newest = leader
+        while self._worth_balancing(leader):
+            made = self._example_candidates.rebalanced(iteration.next_id, newest)
+            if made is None:
+                break
+            leader = self._follow(made, leader, iteration, self._state.balancing)
+            newest = iteration[made.id]
+            if newest.verdict:
+                break
+        return leader
+
+    def _worth_balancing(self, leader: Candidate) -> bool:
+        """Whether another mix of examples promises more than a first look at it costs."""
+        assert leader.posterior is not None
+        promised = self._state.balancing.expected * leader.posterior.failing
+        cost = BATCH * self._search_budget.calls_per_case
+        return self._search_budget.fits(BATCH) and promised >= self._planner.price() * cost
 
     def _ablated(self, leader: Candidate, iteration: OpenIteration) -> Candidate | None:
         """The leader without the passage to blame for what it breaks; None where that is not worth calls."""

@@ -63,7 +63,8 @@ class RefineState(SearchState):
     :param escaped: whether the one escape from a plateau was made.
     :param trained: why the training phase ended, and `iterations_trained` after how many iterations; None
         before the incumbent is scored on the validation cases.
-    :param ways: what each way of making candidates has won; `merging` and `ablating` what became of the best.
+    :param ways: what each way of making candidates has won; `merging`, `balancing` and `ablating`
+        what became of the best.
     :param carried_over: what is left of each way's share of candidates when it was rounded to whole ones.
     :param economy: what iterations have won and cost.
     """
@@ -83,6 +84,7 @@ class RefineState(SearchState):
     )
     carried_over: dict[Kind, float] = field(default_factory=dict)
     merging: Payoff = field(default_factory=lambda: Payoff(MERGED_SHARE))
+    balancing: Payoff = field(default_factory=Payoff)
     ablating: Payoff = field(default_factory=lambda: Payoff(ABLATED_SHARE))
     economy: Economy = field(default_factory=lambda: Economy(floor=0.0, cost=1.0))
 

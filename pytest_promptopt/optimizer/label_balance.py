@@ -1,0 +1,144 @@
+"""Which answer comes too often under a text, and a set of examples that shows it less.
+
+A model tends to give the answer that most of its examples give, or another one to everything, however well
+it could tell the cases apart (Zhao et al., Calibrate Before Use, ICML 2021). An equal number of examples for
+each answer does not even this out; what the text answered shows which examples it has too many of.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pytest_promptopt.failures.answer_format import strip_wrapping
+from pytest_promptopt.failures.label_vocabulary import could_be_label, fold_label
+from pytest_promptopt.prompts.examples import Example
+from pytest_promptopt.records import CaseResult
+from pytest_promptopt.text import value_text
+
+#: Answers are labels when there are two cases for each on average.
+PER_LABEL = 2
+
+
+@dataclass(frozen=True)
+class Lean:
+    """An answer that comes more often than it is right.
+
+    :param field: the key of JSON answers that it is the value of; empty for a whole answer.
+    :param answer: as labels are compared.
+    :param share: of all cases, those that get it too many.
+    :param missing: the answers that come too rarely, and in how many cases.
+    """
+
+    field: str
+    answer: str
+    share: float
+    missing: Mapping[str, int]
+
+
+def label_parts(answer: str) -> Mapping[str, str]:
+    """The parts of an answer that may be labels, folded: by key of a JSON object, else by an empty one."""
+    inside = strip_wrapping(answer)[0]
+    if inside.lstrip().startswith("{"):
+        try:
+            values = json.loads(inside)
+        except (ValueError, RecursionError):
+            return {}
+        texts = {key: value_text(value) for key, value in values.items()}
+        return {key: fold_label(text) for key, text in texts.items() if could_be_label(text)}
+    return {"": fold_label(inside)} if could_be_label(inside) else {}
+
+
+def label_fields(answers: Iterable[str]) -> tuple[str, ...]:
+    """The parts of these right answers that are labels: of few different values, all answers having one."""
+    parts = [label_parts(answer) for answer in answers]
+    common = [field for field in (parts[0] if parts else ()) if all(field in each for each in parts)]
+    return tuple(f for f in common if 1 < len({each[f] for each in parts}) <= len(parts) / PER_LABEL)
+
+
+def find_lean(right: Mapping[str, str], results: Iterable[CaseResult], prompt: str) -> Lean | None:
+    """The answer that `prompt` gives too often, by more than chance explains; None where there is none.
+
+    :param right: by case the right answer.
+    :param results: of one text.
+    """
+    pairs = list(_pairs(right, results, prompt))
+    leans = (_lean(field, pairs) for field in label_fields(right.values()))
+    return max((lean for lean in leans if lean is not None), key=lambda lean: lean.share, default=None)
+
+
+def rebalanced(
+    examples: Sequence[Example], others: Iterable[Example], lean: Lean, *, seed: object, room: int
+) -> tuple[Example, ...]:
+    """`examples` with some of those for the answer that comes too often in exchange for missing ones.
+
+    The last one for an answer stays: then others are added. The same where nothing can be done.
+
+    :param others: examples to take from, those first that are to be taken first.
+    :param room: how many may be added at most.
+    """
+    chooser = random.Random(f"{seed}")
+    waiting: dict[str, list[Example]] = defaultdict(list)
+    for other in others:
+        waiting[label_parts(other.answer).get(lean.field, "")].append(other)
+    held = [place for place, one in enumerate(examples) if _has(one, lean)]
+    result = list(examples)
+    if len(held) > 1:
+        # Where one of two labels always comes, half of its examples go.
+        count = min(len(held) - 1, max(1, round(len(examples) * lean.share / 2)))
+        places = chooser.sample(held, count)
+        for place, example in zip(places, _taken(waiting, lean.missing, count), strict=False):
+            result[place] = example
+    else:
+        # Where one of two labels always comes, there will be twice as many of the other.
+        count = min(room, max(1, round((len(examples) - len(held)) * 2 * lean.share)))
+        for example in _taken(waiting, lean.missing, count):
+            result.insert(chooser.randrange(len(result) + 1), example)
+    return tuple(result)
+
+
+def _has(example: Example, lean: Lean) -> bool:
+    return label_parts(example.answer).get(lean.field) == lean.answer
+
+
+def _taken(
+    waiting: Mapping[str, Sequence[Example]], missing: Mapping[str, int], count: int
+) -> Iterator[Example]:
+    """So many examples for the answers that are missing, each as often as it is missing."""
+    taken: Counter[str] = Counter()
+    for _ in range(count):
+        open_answers = [answer for answer in missing if taken[answer] < len(waiting.get(answer, ()))]
+        if not open_answers:
+            return
+        answer = max(open_answers, key=lambda each: (missing[each] / (taken[each] + 1), each))
+        yield waiting[answer][taken[answer]]
+        taken[answer] += 1
+
+
+def _pairs(
+    right: Mapping[str, str], results: Iterable[CaseResult], prompt: str
+) -> Iterator[tuple[Mapping[str, str], Mapping[str, str]]]:
+    """The parts of what was expected, and of what came, for each answer of `prompt`."""
+    for result in results:
+        if (wanted := right.get(result.case.id)) is not None:
+            for outcome in result.counted:
+                for call in outcome.calls:
+                    if call.prompt == prompt:
+                        yield label_parts(wanted), label_parts(call.text)
+
+
+def _lean(field: str, pairs: Sequence[tuple[Mapping[str, str], Mapping[str, str]]]) -> Lean | None:
+    values = [(wanted[field], got.get(field)) for wanted, got in pairs]
+    wanted, got = Counter(value for value, _ in values), Counter(value for _, value in values)
+    too_many = {value: got[value] - wanted[value] for value in wanted}
+    answer = max(too_many, key=lambda value: (too_many[value], value), default="")
+    # As many cases would get and lose it by turns if it came by luck: so this is one standard deviation.
+    changed = sum((given == answer) != (value == answer) for value, given in values)
+    if too_many.get(answer, 0) <= math.sqrt(changed):
+        return None
+    missing = {value: -count for value, count in too_many.items() if count < 0}
+    return Lean(field, answer, too_many[answer] / len(values), missing)
