@@ -12,13 +12,13 @@ import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_promptopt.failures.answer_format import strip_wrapping
 from pytest_promptopt.failures.label_vocabulary import could_be_label, fold_label
 from pytest_promptopt.prompts.examples import Example
 from pytest_promptopt.records import CaseResult
-from pytest_promptopt.text import value_text
+from pytest_promptopt.text import quote, value_text
 
 #: Answers are labels when there are two cases for each on average.
 PER_LABEL = 2
@@ -29,7 +29,7 @@ class Lean:
     """An answer that comes more often than it is right.
 
     :param field: the key of JSON answers that it is the value of; empty for a whole answer.
-    :param answer: as labels are compared.
+    :param answer: as labels are compared, and `spelled` as it is expected.
     :param share: of all cases, those that get it too many.
     :param missing: the answers that come too rarely, and in how many cases.
     """
@@ -38,19 +38,28 @@ class Lean:
     answer: str
     share: float
     missing: Mapping[str, int]
+    spelled: str = ""
+
+    @property
+    def told(self) -> str:
+        """The answer in words: ``"positive"``, ``"currency": "USD"``."""
+        return (f"{quote(self.field)}: " if self.field else "") + quote(self.spelled or self.answer)
 
 
 def label_parts(answer: str) -> Mapping[str, str]:
     """The parts of an answer that may be labels, folded: by key of a JSON object, else by an empty one."""
+    return {field: fold_label(text) for field, text in _parts(answer).items()}
+
+
+def _parts(answer: str) -> Mapping[str, str]:
     inside = strip_wrapping(answer)[0]
-    if inside.lstrip().startswith("{"):
+    texts = {"": inside}
+    if inside.startswith("{"):
         try:
-            values = json.loads(inside)
+            texts = {key: value_text(value) for key, value in json.loads(inside).items()}
         except (ValueError, RecursionError):
             return {}
-        texts = {key: value_text(value) for key, value in values.items()}
-        return {key: fold_label(text) for key, text in texts.items() if could_be_label(text)}
-    return {"": fold_label(inside)} if could_be_label(inside) else {}
+    return {field: text for field, text in texts.items() if could_be_label(text)}
 
 
 def label_fields(answers: Iterable[str]) -> tuple[str, ...]:
@@ -67,8 +76,12 @@ def find_lean(right: Mapping[str, str], results: Iterable[CaseResult], prompt: s
     :param results: of one text.
     """
     pairs = list(_pairs(right, results, prompt))
-    leans = (_lean(field, pairs) for field in label_fields(right.values()))
-    return max((lean for lean in leans if lean is not None), key=lambda lean: lean.share, default=None)
+    leans = [lean for field in label_fields(right.values()) if (lean := _lean(field, pairs)) is not None]
+    if not leans:
+        return None
+    lean = max(leans, key=lambda lean: lean.share)
+    spellings = (_parts(answer).get(lean.field, "") for answer in right.values())
+    return replace(lean, spelled=next(text for text in spellings if fold_label(text) == lean.answer))
 
 
 def rebalanced(

@@ -40,7 +40,7 @@ def answers(examples: tuple[Example, ...]) -> Counter[str]:
 
 
 def test_a_text_that_always_says_the_same_leans() -> None:
-    assert lean(["yes", "no"] * 4, ["Yes."] * 8) == Lean("", "yes", 0.5, {"no": 4})
+    assert lean(["yes", "no"] * 4, ["Yes."] * 8) == Lean("", "yes", 0.5, {"no": 4}, "yes")
 
 
 def test_a_text_that_confuses_labels_both_ways_does_not_lean() -> None:
@@ -52,7 +52,9 @@ def test_one_case_too_many_may_be_chance() -> None:
 
 
 def test_two_cases_too_many_with_nothing_lost_are_seen() -> None:
-    assert lean(["yes", "no"] * 4, ["yes", "yes"] * 2 + ["yes", "no"] * 2) == Lean("", "yes", 0.25, {"no": 2})
+    assert lean(["yes", "no"] * 4, ["yes", "yes"] * 2 + ["yes", "no"] * 2) == Lean(
+        "", "yes", 0.25, {"no": 2}, "yes"
+    )
 
 
 def test_answers_that_are_no_label_are_no_lean() -> None:
@@ -70,13 +72,15 @@ def test_cases_whose_right_answer_is_not_known_do_not_count() -> None:
 def test_what_should_have_come_instead_is_told() -> None:
     right = ["card"] * 2 + ["rate"] * 4 + ["pin"] * 2 + ["top-up"] * 2
     came = ["card"] * 6 + ["card", "pin"] + ["top_up"] * 2
-    assert lean(right, came) == Lean("", "card", 0.5, {"rate": 4, "pin": 1})
+    assert lean(right, came) == Lean("", "card", 0.5, {"rate": 4, "pin": 1}, "card")
 
 
 def test_one_key_of_json_answers_may_lean() -> None:
     right = [json.dumps({"amount": n, "currency": ["USD", "EUR"][n % 2]}) for n in range(8)]
     came = [json.dumps({"amount": n, "currency": "USD"}) for n in range(8)]
-    assert lean(right, came) == Lean("currency", "usd", 0.5, {"eur": 4})
+    found = lean(right, came)
+    assert found == Lean("currency", "usd", 0.5, {"eur": 4}, "USD")
+    assert found.told == '"currency": "USD"'
 
 
 def test_free_text_has_no_labels() -> None:

@@ -544,3 +544,40 @@ def test_examples_that_are_too_long_for_the_model_are_not_paid_for_again_and_aga
     assert sum(len(trial.cases) for trial in runs) <= 6 * len(refused), "a first look at each, and no more"
     sizes = [int(each.direction.split()[1]) for each in refused]
     assert sizes == sorted(sizes, reverse=True), "and then shorter ones"
+
+
+class Leaning(World):
+    """A target that answers "a" to everything when it was shown as many examples for each label.
+
+    It tells the labels apart only where a third of its examples at most are for "a".
+    """
+
+    def _results(self, trial: Trial) -> tuple[CaseResult, ...]:
+        shown = Counter(e.answer for e in examples_in(trial.overlay.get("route.md", "")))
+        found = []
+        for need in (need for need in self.needs if need.id in trial.cases):
+            tells = shown.total() and 3 * shown["label-a"] <= shown.total()
+            said = f"label-{need.rule}" if tells else "label-a" if shown else "Well, that depends."
+            found.append(CaseResult(need.record(), (answering(need, said),)))
+        return tuple(found)
+
+
+def answering(need: Need, said: str) -> Outcome:
+    expected = f"label-{need.rule}"
+    call = Call("route.md", {"ticket": f"{need.id} asks"}, need.id, said, "end_turn", None, None, 0.1, False)
+    if said == expected:
+        return Outcome(need.id, Status.PASSED, 1.0, calls=(call,), expected=expected)
+    failure = Failure("AssertionError", "assert", "test.py:1", "==", expected, said)
+    return Outcome(need.id, Status.FAILED, 0.0, failure=failure, calls=(call,), expected=expected)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_answer_that_comes_too_often_gets_fewer_examples(seed: int) -> None:
+    world = Leaning(suite())
+    result = world.result(examples=8, optimizer_model=NO_MODEL, seed=seed, max_iterations=2)
+    assert result.outcome == "improved"
+    assert [score.after for score in result.scores] == [1.0, 1.0]
+    shown = Counter(example.answer for example in examples_in(result.after))
+    assert 3 * shown["label-a"] <= shown.total() <= 8
+    tried = [candidate for iteration in result.iterations for candidate in iteration.candidates]
+    assert any(c.direction.endswith('with fewer examples for the answer "label-a".') for c in tried)

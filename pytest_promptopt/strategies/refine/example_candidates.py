@@ -33,7 +33,6 @@ from pytest_promptopt.prompts.examples import (
 from pytest_promptopt.records import CaseResult, Split
 from pytest_promptopt.strategies.refine.economy import Payoff
 from pytest_promptopt.strategies.refine.state import ExampleTries
-from pytest_promptopt.text import quote
 
 #: The form that a set of examples is written in, and the set.
 ExampleSet = tuple[Form, Sequence[CaseExample]]
@@ -104,7 +103,7 @@ class ExampleCandidates:
                 Candidate(
                     id,
                     candidate.prompts if prompt.name in candidate.prompts else (prompt.name,),
-                    f"Do what {candidate.id} does, with fewer examples for the answer {quote(lean.answer)}.",
+                    f"Do what {candidate.id} does, with fewer examples for the answer {lean.told}.",
                     growth=candidate.growth,
                     kind=Kind.EXAMPLES,
                 ),
