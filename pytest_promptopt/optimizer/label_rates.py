@@ -239,10 +239,17 @@ def balanced_accuracy(results: Sequence[CaseResult]) -> float | None:
 
     A text that answers the same to everything is right for one label only, however often that is expected.
     """
-    for tally in label_tallies(results):
-        if not tally.field:
-            return tally.balanced
-    return None
+    return next((tally.balanced for tally in _whole(label_tallies(results))), None)
+
+
+def answers_all_the_same(results: Sequence[CaseResult]) -> bool:
+    """Whether one answer came to all of these cases, of different labels: it will come to others as well."""
+    return any(each.collapsed and each.collapsed[1] == each.total for each in _whole(label_tallies(results)))
+
+
+def _whole(tallies: Iterable[LabelTally]) -> Iterator[LabelTally]:
+    """That of whole answers, not of a key of JSON answers."""
+    return (tally for tally in tallies if not tally.field)
 
 
 def one_answer_without_gain(before: Sequence[CaseResult], after: Sequence[CaseResult]) -> str:
@@ -255,8 +262,7 @@ def one_answer_without_gain(before: Sequence[CaseResult], after: Sequence[CaseRe
     """
     if any(0 < result.rate < 1 for result in (*before, *after) if result.rate is not None):
         return ""
-    tallies = label_tallies(after)
-    same = [tally for tally in tallies if tally.collapsed and not tally.field]
+    same = [tally for tally in _whole(label_tallies(after)) if tally.collapsed]
     if not same or (same[0].balanced or 0.0) > (balanced_accuracy(before) or 0.0) + EPSILON:
         return ""
     (told,) = describe_dominant_answers(same)

@@ -76,6 +76,8 @@ class Race:
         self._order = order
         self._calls = calls
         self._sideways = sideways
+        #: Candidates that are not run on: what they answer to further cases is known.
+        self.foreseen: set[str] = set()
         self._counted = {runner.id: len(runner.posterior.cases) for runner in runners}
 
     def leads(self) -> dict[str, Lead]:
@@ -91,7 +93,9 @@ class Race:
         moves = [
             move
             for runner in self.runners
-            if not self._hopeless(runner) and (move := self._move(runner, leads)) is not None
+            if runner.id not in self.foreseen
+            and not self._hopeless(runner)
+            and (move := self._move(runner, leads)) is not None
         ]
         # What was asked for is looked at: that it may be worth it was decided before it was asked.
         worth = [move for move in moves if move.value > price or not self._looked_at(move.runner)]

@@ -12,6 +12,7 @@ import pytest
 from pytest_promptopt.optimizer.acceptance import compare, compare_estimates, rank_key
 from pytest_promptopt.optimizer.candidates import EvaluatedCandidate
 from pytest_promptopt.optimizer.label_rates import (
+    answers_all_the_same,
     balanced_accuracy,
     find_dominant_answers,
     label_scores,
@@ -58,6 +59,15 @@ def answered(expected: str, answers: str, *, stated: bool = True, split: Split =
 
 def run(positive: str, negative: str, *, stated: bool = True) -> list[CaseResult]:
     return answered("positive", positive, stated=stated) + answered("negative", negative, stated=stated)
+
+
+@pytest.mark.parametrize(
+    ("positive", "negative", "same"),
+    [("ppp", "ppp", True), ("pp", "ppp", False), ("ppppp", "ppppn", False), ("pppppp", "p", False)],
+    ids=["one answer to all", "too few cases", "another one came as well", "nearly all expect it"],
+)
+def test_that_one_answer_comes_to_all_cases_is_seen(positive: str, negative: str, same: bool) -> None:
+    assert answers_all_the_same(run(positive, negative)) is same
 
 
 class TestWhichTextIsTaken:

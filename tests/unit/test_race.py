@@ -188,6 +188,14 @@ def test_nor_does_one_that_fixed_none_of_all_there_are() -> None:
     assert race.moves(price=0.0) == []
 
 
+def test_one_whose_answers_are_foreseen_gets_no_further_batch() -> None:
+    track = Track("P" * 30 + "F" * 30, "P" * 20 + "F" * 20 + "P" * 20)
+    race = Race(track.runners, track.incumbent, track.incumbent.cases)
+    assert race.moves(price=0.0)
+    race.foreseen.add("1.1")
+    assert race.moves(price=0.0) == []
+
+
 def test_one_that_fixed_a_case_by_half_is_not_hopeless() -> None:
     hopeless, half = "P" * 10 + "F" * 20, "P" * 10 + "H" * 20
     assert (

@@ -14,6 +14,7 @@ from pytest_promptopt.optimizer.acceptance import (
 from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.candidates import REFUSED, Candidate, OpenIteration
 from pytest_promptopt.optimizer.halting import Phase
+from pytest_promptopt.optimizer.label_rates import answers_all_the_same
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED
 from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES
 from pytest_promptopt.optimizer.proposal.replies import Reply
@@ -89,7 +90,7 @@ class CandidateSelection:
         if leader is not None and (merged := self._merged(contenders, iteration)):
             leader = self._follow(merged, leader, iteration, self._state.merging)
         if leader is not None:
-            leader = self._balanced(leader, iteration)
+            leader = self._balanced(leader, iteration.undecided(contenders), iteration)
         while leader is not None and self._looked_closer(leader, iteration):
             contenders = iteration.undecided(contenders)
             leader = self._leader([*contenders, iteration[leader.id]])
@@ -124,6 +125,8 @@ class CandidateSelection:
         call_budget = self._search.context.call_budget
         posterior, incumbent = candidate.posterior, self._search.best.posterior
         if candidate.verdict or posterior is None or iteration.phase is not Phase.TRAINING:
+            return False
+        if _says_the_same(candidate):
             return False
         look = SHORT_LOOK if self._planner.short() else LOOK
         assert incumbent is not None
@@ -205,20 +208,25 @@ class CandidateSelection:
         promised = len(more) / max(1, len(failed)) * posterior.failing
         return parts, Prospect(self._state.merging.expected * promised, cost)
 
-    def _balanced(self, leader: Candidate, iteration: OpenIteration) -> Candidate:
-        """The best of the leader and of texts that show fewer examples for an answer that it gives too often.
+    def _balanced(
+        self, leader: Candidate, others: Sequence[Candidate], iteration: OpenIteration
+    ) -> Candidate:
+        """The best of the leader and of texts with fewer examples for an answer that comes too often.
 
-        Each is made of the one before it, since where an answer tips over is found step by step.
+        They are made of the leader and of others that answer the same to everything, whatever they could do
+        else: each of the one before it, since where an answer tips over is found step by step.
         """
-        newest = leader
-        while self._worth_balancing(leader):
-            made = self._example_candidates.rebalanced(iteration.next_id, newest)
-            if made is None:
-                break
-            leader = self._follow(made, leader, iteration, self._state.balancing)
-            newest = iteration[made.id]
-            if newest.verdict:
-                break
+        alike = [each for each in others if each.id != leader.id and _says_the_same(each)]
+        for begun in (leader, *alike):
+            newest = begun
+            while self._worth_balancing(leader):
+                made = self._example_candidates.rebalanced(iteration.next_id, newest)
+                if made is None:
+                    break
+                leader = self._follow(made, leader, iteration, self._state.balancing)
+                newest = iteration[made.id]
+                if newest.verdict:
+                    break
         return leader
 
     def _worth_balancing(self, leader: Candidate) -> bool:
@@ -321,6 +329,9 @@ class CandidateSelection:
                 self._search.context.record_results(move.runner.id, results)
             iteration.put(*self._search.refuse(iteration.newest(runners)))
             race.runners = [runner for runner in race.runners if not iteration[runner.id].verdict]
+            race.foreseen.update(
+                move.runner.id for move in moves if _says_the_same(iteration[move.runner.id])
+            )
             # While all are still run, the results of one candidate tell something about others of its kind.
             for candidate in iteration.newest(runners):
                 if candidate.posterior is not None and candidate.posterior.known:
@@ -424,3 +435,8 @@ def _differ(one: Candidate, other: Candidate) -> bool:
         without_examples(one.overlay.get(name, "")) != without_examples(other.overlay.get(name, ""))
         for name in names
     )
+
+
+def _says_the_same(candidate: Candidate) -> bool:
+    """Whether it gave one answer to all training cases that it was run on."""
+    return answers_all_the_same(candidate.results.get(Split.TRAIN, ()))
