@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, zip_longest
+from functools import partial
+from itertools import chain, islice, zip_longest
 from typing import Any
 
 from pytest_promptopt.failures.answer_format import strip_wrapping
@@ -195,6 +196,7 @@ def draw_example_sets(
     seed: object,
     sizes: Sequence[int] = SIZES,
     length: Callable[[Example], int] = length_of,
+    like: Sequence[Example] = (),
 ) -> list[tuple[CaseExample, ...]]:
     """Sets of examples to try, small ones first; all different, and the same ones for the same seed.
 
@@ -203,6 +205,7 @@ def draw_example_sets(
     case shown as an example proves nothing.
 
     :param length: characters of an example, all that stands around it included.
+    :param like: a set that has a label as often as is good; as often for its size others have it.
     """
     first = {example.case for example in pool if example.fails}
     found: dict[frozenset[str], tuple[CaseExample, ...]] = {}
@@ -212,37 +215,62 @@ def draw_example_sets(
             continue
         for number in range(SETS):
             chooser = random.Random(f"{seed}/{size}/{number}")
-            drawn = _drawn(fitting, size, first, chooser)
+            drawn = _drawn(fitting, size, first, chooser, like)
             chooser.shuffle(drawn)
             found.setdefault(frozenset(example.case for example in drawn), tuple(drawn))
     return list(found.values())
 
 
 def _drawn(
-    pool: Sequence[CaseExample], size: int, first: Collection[str], chooser: random.Random
+    pool: Sequence[CaseExample],
+    size: int,
+    first: Collection[str],
+    chooser: random.Random,
+    like: Sequence[Example],
 ) -> list[CaseExample]:
-    groups = _by_label(pool)
-    if not groups:
+    label = _label_by(pool)
+    if label is None:
         return _diverse(_mixed(pool, first, chooser)[:MAX_COMPARED], size, first)
-    queues = [_mixed(group, first, chooser) for group in groups]
+    by_label: dict[object, list[CaseExample]] = defaultdict(list)
+    for example in pool:
+        by_label[label(example)].append(example)
+    queues = [(name, _mixed(group, first, chooser)) for name, group in by_label.items()]
     chooser.shuffle(queues)
     # Labels without a failing case come last.
-    queues.sort(key=lambda queue: not any(example.case in first for example in queue))
-    return [e for e in chain.from_iterable(zip_longest(*queues)) if e is not None][:size]
+    queues.sort(key=lambda queue: not any(example.case in first for example in queue[1]))
+    return list(islice(_in_shares(queues, Counter(map(label, like))), size))
 
 
-def _by_label(pool: Sequence[CaseExample]) -> list[list[CaseExample]]:
-    """Those with the same answer together, or with the same labels in JSON answers; none where all differ."""
+def _label_by(pool: Sequence[CaseExample]) -> Callable[[Example], object] | None:
+    """What is the label of an example: its answer, or the labels in a JSON answer; None without labels."""
     fields = label_fields(example.answer for example in pool)
-    for keys in (None, fields, fields[:1]):
-        groups: dict[object, list[CaseExample]] = defaultdict(list)
-        for example in pool:
-            parts = label_parts(example.answer)
-            label = example.answer.strip().casefold() if keys is None else tuple(parts[key] for key in keys)
-            groups[label].append(example)
-        if 1 < len(groups) <= min(MAX_LABELS, len(pool) // 2):
-            return list(groups.values())
-    return []
+    for label in (_answer_of, partial(_labels_in, fields), partial(_labels_in, fields[:1])):
+        if 1 < len(set(map(label, pool))) <= min(MAX_LABELS, len(pool) // 2):
+            return label
+    return None
+
+
+def _answer_of(example: Example) -> object:
+    return example.answer.strip().casefold()
+
+
+def _labels_in(fields: Sequence[str], example: Example) -> object:
+    parts = label_parts(example.answer)
+    return tuple(parts.get(field) for field in fields)
+
+
+def _in_shares(
+    queues: Sequence[tuple[object, Sequence[CaseExample]]], held: Mapping[object, int]
+) -> Iterator[CaseExample]:
+    """All examples, those of each label as often as it is held, at any point; equally often if none is.
+
+    A label that is not held comes half as often as one that is held once.
+    """
+    taken: Counter[object] = Counter()
+    while open_queues := [(name, queue) for name, queue in queues if taken[name] < len(queue)]:
+        name, queue = max(open_queues, key=lambda one: (held.get(one[0]) or 0.5) / (taken[one[0]] + 1))
+        yield queue[taken[name]]
+        taken[name] += 1
 
 
 def _mixed(

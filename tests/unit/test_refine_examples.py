@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -172,6 +173,26 @@ class TestSets:
     def test_labels_are_balanced(self) -> None:
         for drawn in draw_example_sets(pool(*"aaaaaaaaaaaabbbbcccc"), seed=1, sizes=(3, 6)):
             assert set(Counter(example.answer for example in drawn).values()) == {len(drawn) // 3}
+
+    def test_the_labels_in_json_answers_are_balanced(self) -> None:
+        """The other keys of these answers are of different values."""
+        paid = [
+            CaseExample({"m": f"{n}"}, json.dumps({"amount": n, "currency": name}), f"{n}", True)
+            for n, name in enumerate(["USD"] * 12 + ["EUR"] * 4 + ["GBP"] * 4)
+        ]
+        for drawn in draw_example_sets(paid, seed=1, sizes=(3, 6)):
+            shown = Counter(json.loads(example.answer)["currency"] for example in drawn)
+            assert set(shown.values()) == {len(drawn) // 3}
+
+    def test_labels_are_held_as_often_as_in_a_set_that_is_good(self) -> None:
+        like = pool(*"abbb")
+        for drawn in draw_example_sets(pool(*"ab" * 12), seed=1, sizes=(4, 8, 12), like=like):
+            shown = Counter(example.answer for example in drawn)
+            assert (shown["a"], shown["b"]) == (len(drawn) // 4, len(drawn) * 3 // 4)
+
+    def test_a_label_that_a_good_set_has_not_comes_too(self) -> None:
+        for drawn in draw_example_sets(pool(*"abc" * 8), seed=1, sizes=(8,), like=pool(*"aab")):
+            assert Counter(example.answer for example in drawn) == {"a": 5, "b": 2, "c": 1}
 
     def test_where_there_are_more_labels_than_places_those_that_fail_come_first(self) -> None:
         for drawn in draw_example_sets(pool(*"aabbccddee", fails="bd"), seed=1, sizes=(2,)):

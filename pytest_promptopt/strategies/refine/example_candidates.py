@@ -173,6 +173,7 @@ class ExampleCandidates:
                 seed=f"{self._search.context.settings.seed}/{number}",
                 sizes=sizes_up_to(most),
                 length=partial(_length, _context(body, pool, forms[0])),
+                like=examples_in(text),
             )
             drawn = [(form, examples) for form in forms for examples in sets]
             drawn.sort(key=lambda one: self._promise(len(one[1]), one[0]))
