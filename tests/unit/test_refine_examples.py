@@ -519,7 +519,7 @@ def test_examples_go_again_where_the_text_does_as_well_without_them() -> None:
         (12, 0, 0, 1.0),
     ]
     assert result.note == (
-        "candidate 3.1 does as well without its examples (0 fixed, 0 broken of 36), so they were taken out"
+        "candidate 2.1 does as well without its examples (0 fixed, 0 broken of 36), so they were taken out"
     )
 
 

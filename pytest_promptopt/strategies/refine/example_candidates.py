@@ -117,12 +117,13 @@ class ExampleCandidates:
     ) -> tuple[str, Lean] | None:
         """The text of `prompt` with another mix of examples, and the answer that it is to give less often."""
         newest, results = self._newest(self._search.best), candidate.results.get(Split.TRAIN, ())
-        redact = self._search.context.hooks.redact
-        shown = shown_by(self._search.group.prompts, candidate.overlay, newest, redact)
-        others = [example for example in self._pool(prompt, newest) if example.case not in shown]
-        lean = find_lean({example.case: example.answer for example in others}, results, prompt.name)
+        pool = self._pool(prompt, newest)
+        lean = find_lean({example.case: example.answer for example in pool}, results, prompt.name)
         if lean is None:
             return None
+        redact = self._search.context.hooks.redact
+        shown = shown_by(self._search.group.prompts, candidate.overlay, newest, redact)
+        others = [example for example in pool if example.case not in shown]
         failed = {result.case.id for result in results if result.failing is not None}
         seed = f"{self._search.context.settings.seed}/{candidate.id}"
         random.Random(seed).shuffle(others)

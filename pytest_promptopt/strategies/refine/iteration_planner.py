@@ -12,7 +12,7 @@ from pytest_promptopt.optimizer.race import BATCH
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.records import Split
-from pytest_promptopt.strategies.refine.economy import SHARE, Economy, Prospect, expected_best
+from pytest_promptopt.strategies.refine.economy import SHARE, Economy, Payoff, Prospect, expected_best
 from pytest_promptopt.strategies.refine.search_budget import RUN_SHARE, SearchBudget
 from pytest_promptopt.strategies.refine.state import RefineState
 
@@ -45,6 +45,10 @@ class IterationPlanner:
         """A candidate won this share of what there was to win."""
         if kind in self._state.ways:
             self._state.ways[kind].note(won)
+
+    def first_examples(self) -> None:
+        """The incumbent has examples now: what texts won without any tells little of rewrites with them."""
+        self._state.ways[Kind.REWRITE] = Payoff()
 
     def begin_validation(self) -> None:
         """From now on validation cases decide: what training iterations won last tells little of them."""

@@ -29,6 +29,7 @@ from pytest_promptopt.optimizer.stage_faults.stage_faults import StageFaults
 from pytest_promptopt.optimizer.stage_faults.telling import faults_line
 from pytest_promptopt.optimizer.strategy import ScoringNeeds
 from pytest_promptopt.optimizer.verdict_model import RATES, Kind
+from pytest_promptopt.prompts.examples import has_examples
 from pytest_promptopt.records import Split, pass_rate
 from pytest_promptopt.statistics import wilson_interval
 from pytest_promptopt.strategies.refine.candidate_source import CandidateSource
@@ -336,13 +337,18 @@ class RefineSearch(BaseSearch):
         )
         for candidate in ranked[:1]:
             iteration.put(candidate.decided(ACCEPTED, candidate.why))
-            self.best = candidate.to_evaluated()
+            before, self.best = self.best, candidate.to_evaluated()
+            if self._shows_examples(self.best) and not self._shows_examples(before):
+                self._planner.first_examples()
             self.state.accepted.append(self.best)
         for candidate in ranked[1:]:
             why = f"candidate {self.best.id} goes before it; {candidate.why}"
             iteration.put(candidate.decided(REJECTED, why))
         for candidate in iteration.undecided():
             iteration.put(candidate.decided(REJECTED, "no calls were left to run it"))
+
+    def _shows_examples(self, version: EvaluatedCandidate) -> bool:
+        return any(has_examples(version.text(prompt)) for prompt in self.group.prompts)
 
     def _judged(self, candidate: Candidate, iteration: OpenIteration) -> Candidate:
         """A candidate that the acceptance rule takes, with its reason; rejected if it does not, or if it
