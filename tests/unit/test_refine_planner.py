@@ -172,7 +172,7 @@ def test_what_a_validation_iteration_keeps_stays_kept_when_the_incumbent_is_run_
     race = SimpleNamespace(incumbent_move=lambda moves, price: posterior.unrun[:5], runners=[])
     call_budget, search_budget = search.context.call_budget, search._search_budget
     with search_budget.keeping(31):
-        assert search._selection._ran_incumbent(cast(Any, race), [], 0.0)
+        assert search._races._ran_incumbent(cast(Any, race), [], 0.0)
         assert len(search.best.evidence(Split.TRAIN)) == 5
         assert call_budget.reserved == search_budget.judging_calls(search.best) + 31
 

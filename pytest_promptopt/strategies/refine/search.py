@@ -32,6 +32,7 @@ from pytest_promptopt.optimizer.verdict_model import RATES, Kind
 from pytest_promptopt.prompts.examples import has_examples
 from pytest_promptopt.records import Split, pass_rate
 from pytest_promptopt.statistics import wilson_interval
+from pytest_promptopt.strategies.refine.candidate_races import CandidateRaces
 from pytest_promptopt.strategies.refine.candidate_source import CandidateSource
 from pytest_promptopt.strategies.refine.example_candidates import ExampleCandidates
 from pytest_promptopt.strategies.refine.iteration_planner import IterationPlanner
@@ -60,8 +61,15 @@ class RefineSearch(BaseSearch):
         self._example_candidates = ExampleCandidates(self, state.examples)
         self._search_budget = SearchBudget(self, state)
         self._planner = IterationPlanner(self, state, self._search_budget)
+        self._races = CandidateRaces(self, state, self._search_budget, self._planner)
         self._selection = CandidateSelection(
-            self, state, self._search_budget, self._planner, self._candidate_source, self._example_candidates
+            self,
+            state,
+            self._search_budget,
+            self._planner,
+            self._candidate_source,
+            self._example_candidates,
+            self._races,
         )
 
     def new_state(self) -> RefineState:
@@ -104,7 +112,7 @@ class RefineSearch(BaseSearch):
             self.best = newest_without_fall(versions, self.regressions, self.notes)
             return
         with suppress(StopRun):
-            self._selection.run_incumbent(self.best.unverified, "no case may get worse")
+            self._races.run_incumbent(self.best.unverified, "no case may get worse")
         if self.best.unverified:
             self.notes.append(
                 f"candidate {self.best.id} was not run on {len(self.best.unverified)} training cases"
@@ -175,7 +183,7 @@ class RefineSearch(BaseSearch):
             unverified = self.best.unverified if stop and stop.halt == HaltReason.TARGET else ()
             if not unverified or not self._search_budget.fits(len(unverified)):
                 break
-            self._selection.run_incumbent(unverified, "the target seems to be reached")
+            self._races.run_incumbent(unverified, "the target seems to be reached")
         out_of_calls = unpaid is not None and unpaid.halt == HaltReason.BUDGET
         on_plateau = stop is not None and stop.halt == HaltReason.PLATEAU
         escaping = on_plateau and not self.state.escaped and not out_of_calls
@@ -293,7 +301,7 @@ class RefineSearch(BaseSearch):
             if not self._failing() or (len(self._failing()) < ENOUGH_CASES and not self._planner.short()):
                 likely = likely or order[:missing]
             now = missing if self._search_budget.fits(missing) or self._failing() else ENOUGH_CASES
-            if not self._selection.run_incumbent(likely[:now], "it probably fails there"):
+            if not self._races.run_incumbent(likely[:now], "it probably fails there"):
                 return
 
     def _failing(self) -> list[str]:
@@ -330,7 +338,7 @@ class RefineSearch(BaseSearch):
         """The best candidate that the acceptance rule takes is the new incumbent; the others are rejected."""
         ran = [candidate for candidate in iteration.undecided() if candidate.results.get(Split.TRAIN)]
         for candidate in ran:
-            iteration.put(self._judged(self._selection.compared(candidate, iteration), iteration))
+            iteration.put(self._judged(self._races.compared(candidate, iteration), iteration))
         deciding = DECIDING[iteration.phase]
         ranked = sorted(
             iteration.undecided(ran), key=lambda candidate: rank_key(candidate.compared[deciding])

@@ -1,34 +1,31 @@
-"""Finds the best candidate: races them, runs the leader on more cases, merges, and cuts harmful passages."""
+"""Finds the best candidate, and makes others of it: merged, with other examples, without what does harm."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pytest_promptopt.optimizer.acceptance import (
     compare,
-    compare_estimates,
     is_not_worse,
     rank_key,
 )
 from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.candidates import REFUSED, Candidate, OpenIteration
 from pytest_promptopt.optimizer.halting import Phase
-from pytest_promptopt.optimizer.label_rates import answers_all_the_same
 from pytest_promptopt.optimizer.prompt_groups import SEARCHED
 from pytest_promptopt.optimizer.proposal.case_batches import ENOUGH_CASES
 from pytest_promptopt.optimizer.proposal.replies import Reply
-from pytest_promptopt.optimizer.protocols import Trial
-from pytest_promptopt.optimizer.race import BATCH, Move, Race, Runner, telling_order
+from pytest_promptopt.optimizer.race import BATCH, telling_order
 from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import without_examples
 from pytest_promptopt.records import EPSILON, Split
+from pytest_promptopt.strategies.refine.candidate_races import CandidateRaces, says_the_same
 from pytest_promptopt.strategies.refine.candidate_source import CandidateSource
 from pytest_promptopt.strategies.refine.economy import Payoff, Prospect
 from pytest_promptopt.strategies.refine.example_candidates import ExampleCandidates
 from pytest_promptopt.strategies.refine.iteration_planner import IterationPlanner
-from pytest_promptopt.strategies.refine.posteriors import Posteriors
 from pytest_promptopt.strategies.refine.search_budget import SearchBudget
 from pytest_promptopt.strategies.refine.state import RefineState
 from pytest_promptopt.strategies.refine.validation_runs import ValidationRuns
@@ -52,6 +49,7 @@ class CandidateSelection:
         planner: IterationPlanner,
         candidate_source: CandidateSource,
         example_candidates: ExampleCandidates,
+        races: CandidateRaces,
     ) -> None:
         self._search = search
         self._state = state
@@ -59,9 +57,9 @@ class CandidateSelection:
         self._planner = planner
         self._candidate_source = candidate_source
         self._example_candidates = example_candidates
-        self._posteriors = Posteriors(search, state)
+        self._races = races
         self._validation = ValidationRuns(
-            search, state, search_budget, planner, self._posteriors, self._note_way
+            search, state, search_budget, planner, races.posteriors, self._note_way
         )
 
     def judge(self, iteration: OpenIteration) -> None:
@@ -75,14 +73,14 @@ class CandidateSelection:
         self._validation.measure(iteration)
 
     def _find_best(self, iteration: OpenIteration) -> None:
-        """Run the candidates; then what is made of the best of them: a merged text, and a cut one."""
+        """Run the candidates; then what is made of the best: merged, with other examples, and cut."""
         base = self._search.best.posterior
         assert base is not None
         contenders = iteration.undecided()
         for candidate in iteration:
             if candidate.verdict == REFUSED:
                 self._planner.tried(candidate.kind, 0.0)
-        self._race(contenders, base, iteration, merging=True)
+        self._races.run(contenders, base, iteration, self._worth_of_merging)
         self._note_refused(iteration.newest(contenders))
         contenders = iteration.undecided(contenders)
         self._note_ways(contenders, base)
@@ -90,7 +88,7 @@ class CandidateSelection:
         if leader is not None and (merged := self._merged(contenders, iteration)):
             leader = self._follow(merged, leader, iteration, self._state.merging)
         if leader is not None:
-            leader = self._balanced(leader, iteration.undecided(contenders), iteration)
+            leader = self._balanced(leader, self._ran(iteration.undecided(contenders)), iteration)
         while leader is not None and self._looked_closer(leader, iteration):
             contenders = iteration.undecided(contenders)
             leader = self._leader([*contenders, iteration[leader.id]])
@@ -126,7 +124,7 @@ class CandidateSelection:
         posterior, incumbent = candidate.posterior, self._search.best.posterior
         if candidate.verdict or posterior is None or iteration.phase is not Phase.TRAINING:
             return False
-        if _says_the_same(candidate):
+        if says_the_same(candidate):
             return False
         look = SHORT_LOOK if self._planner.short() else LOOK
         assert incumbent is not None
@@ -139,7 +137,7 @@ class CandidateSelection:
         if not cases or (left is not None and left < least):
             return False
         why = f"it is ahead, and is run on {look} cases before it can be the best"
-        self.journal_round(iteration.number, {candidate.id: cases}, why)
+        self._races.journal_round(iteration.number, {candidate.id: cases}, why)
         call_budget.reserve(0)  # cases that it is run on now need not be run at the end
         try:
             (results,) = self._search.evaluate([candidate.overlay], cases)
@@ -149,7 +147,7 @@ class CandidateSelection:
         (candidate,) = self._search.refuse([candidate.ran(results)])
         if not candidate.verdict:
             posterior.settle()
-            candidate = self.compared(candidate, iteration)
+            candidate = self._races.compared(candidate, iteration)
         iteration.put(candidate)
         return True
 
@@ -162,7 +160,7 @@ class CandidateSelection:
             payoff.note(0.0)
             return leader
         assert leader.posterior is not None
-        self._race([made], leader.posterior, iteration)
+        self._races.run([made], leader.posterior, iteration)
         made = iteration[made.id]
         if made.posterior is not None and made.posterior.lead(leader.posterior).mean > 0:
             self._looked_closer(made, iteration)
@@ -180,6 +178,10 @@ class CandidateSelection:
         if prospect.rate < self._planner.price() or not self._search_budget.fits(ENOUGH_CASES, requests=1):
             return None
         return self._candidate_source.merged(iteration.next_id, parts, self._search.best)
+
+    def _worth_of_merging(self, contenders: Sequence[Candidate]) -> float:
+        """What a call wins that goes into merging what candidates do, in cases."""
+        return self._mergeable(contenders)[1].rate
 
     def _mergeable(self, contenders: Sequence[Candidate]) -> tuple[list[Candidate], Prospect]:
         """The leader and the others that fix what it fails; what a text that does all this promises."""
@@ -213,11 +215,10 @@ class CandidateSelection:
     ) -> Candidate:
         """The best of the leader and of texts with fewer examples for an answer that comes too often.
 
-        They are made of the leader and of others that answer the same to everything, whatever they could do
-        else: each of the one before it, since where an answer tips over is found step by step.
+        They are made of all, the best first, as what else a text could do does not show while it gives the
+        same answer to most cases: each of the one before it, since where that ends is found step by step.
         """
-        alike = [each for each in others if each.id != leader.id and _says_the_same(each)]
-        for begun in (leader, *alike):
+        for begun in (leader, *(other for other in others if other.id != leader.id)):
             newest = begun
             while self._worth_balancing(leader):
                 made = self._example_candidates.rebalanced(iteration.next_id, newest)
@@ -270,7 +271,7 @@ class CandidateSelection:
             f"{search.number}.1", tuple(replies), "Leave the examples out.", kind=Kind.EXAMPLES
         )
         candidate = search.build_checked_candidate(wanted, best, replies)
-        posterior = self._posteriors.on_training(candidate, best.posterior)
+        posterior = self._races.posteriors.on_training(candidate, best.posterior)
         spared = set(best.spared(search.group))
         candidate = replace(candidate, posterior=posterior)
         counted = (*posterior.cases, *search.group.ids(Split.VALIDATION))
@@ -290,133 +291,14 @@ class CandidateSelection:
             f"candidate {best.id} does as well without its examples ({changed}), so they were taken out"
         )
 
-    # ------------------------------------------------------------------------------------------------- runs
-
-    def _race(
-        self,
-        runners: Sequence[Candidate],
-        base: RatePosterior,
-        iteration: OpenIteration,
-        *,
-        merging: bool = False,
-    ) -> None:
-        """Run candidates that were made from the text of `base` against it, as far as that decides.
-
-        :param merging: what they do may then be merged: so the race is over as soon as that promises more
-            for its calls than to tell them further apart.
-        """
-        entered = {candidate.id: self._posteriors.on_training(candidate, base) for candidate in runners}
-        iteration.put(*(replace(candidate, posterior=entered[candidate.id]) for candidate in runners))
-        race = Race(
-            [Runner(id, posterior) for id, posterior in entered.items()],
-            base,
-            self._search.run_order(),
-            calls=self._search_budget.calls_per_case,
-            sideways=iteration.escaping or iteration.phase is Phase.VALIDATION,
-        )
-        while True:
-            mergeable = iteration.newest(runners) if merging else ()
-            price = max(self._planner.price(), self._mergeable(mergeable)[1].rate)
-            worth = race.moves(price)
-            if base is self._search.best.posterior and self._ran_incumbent(race, worth, price):
-                continue
-            if not (moves := self._next_round(worth, iteration, price)):
-                break
-            trials = [Trial(iteration[move.runner.id].overlay, move.cases) for move in moves]
-            measured = self._search.run_trials(trials)
-            for move, results in zip(moves, measured, strict=True):
-                iteration.put(iteration[move.runner.id].ran(results))
-                self._search.context.record_results(move.runner.id, results)
-            iteration.put(*self._search.refuse(iteration.newest(runners)))
-            race.runners = [runner for runner in race.runners if not iteration[runner.id].verdict]
-            race.foreseen.update(
-                move.runner.id for move in moves if _says_the_same(iteration[move.runner.id])
-            )
-            # While all are still run, the results of one candidate tell something about others of its kind.
-            for candidate in iteration.newest(runners):
-                if candidate.posterior is not None and candidate.posterior.known:
-                    self._state.learning.learn(candidate.kind, candidate.posterior.belief, candidate.id)
-            for runner in race.runners:
-                runner.posterior.clear_estimates()
-        ran = [(each, each.posterior) for each in iteration.undecided(runners) if each.posterior is not None]
-        for _, posterior in ran:
-            posterior.settle()
-        # All are compared by what all have taught: those that did the same are then equal.
-        for candidate, posterior in ran:
-            posterior.clear_estimates()
-            iteration.put(self.compared(candidate, iteration))
-
-    def _ran_incumbent(self, race: Race, moves: Sequence[Move], price: float) -> bool:
-        """Run the incumbent where the leader was run and it was not, if that may decide most."""
-        cases = race.incumbent_move(moves, price)
-        if not self.run_incumbent(cases, "another text is ahead where this one was not run"):
-            return False
-        for runner in race.runners:
-            runner.posterior.see_base_again()
-        return True
-
-    def run_incumbent(self, cases: Sequence[str], why: str) -> bool:
-        """Run the incumbent on further training cases, if there are any and calls for them."""
-        search, state = self._search, self._state
-        if not cases or not self._search_budget.fits(len(cases)):
-            return False
-        self.journal_round(search.number, {search.best.id: cases}, why)
-        paid = search.context.paid()
-        (results,) = search.evaluate([search.best.overlay], cases)
-        search.context.record_results(search.best.id, results)
-        before = search.best
-        search.best = before.ran(results)
-        if not search.best.unverified:
-            search.caught_up(results, search.best, paid)
-        state.accepted = [search.best if each is before else each for each in state.accepted]
-        self._search_budget.reserve_for_judging()
-        return True
-
-    def _next_round(self, worth: Sequence[Move], iteration: OpenIteration, price: float) -> list[Move]:
-        """Those batches that there are calls for, journaled with what speaks for them or for the end."""
-        moves = self._affordable(worth)
-        value = max((move.value for move in worth), default=0.0)
-        why = f"a call wins {value:.2g} cases here at most, and {price:.2g} elsewhere"
-        if any(move.value <= price for move in moves):
-            why += "; what was not run yet has a first look"
-        if worth and not moves:
-            why += "; no calls are left for it"
-        self.journal_round(iteration.number, {move.runner.id: move.cases for move in moves}, why)
-        return moves
-
-    def journal_round(self, iteration: int, runs: Mapping[str, Sequence[str]], why: str) -> None:
-        """Journal which candidates are run next on which cases, and why; or why a race is over."""
-        self._search.context.record("round", iteration=iteration, runs=runs, why=why)
-
-    def _affordable(self, moves: Sequence[Move]) -> list[Move]:
-        """The first of `moves` that the ceiling leaves calls for, the last one cut to what is left."""
-        chosen: list[Move] = []
-        for move in moves:
-            used = sum(len(each.cases) for each in chosen)
-            fitting = next(
-                (n for n in range(len(move.cases), 0, -1) if self._search_budget.fits(used + n)), 0
-            )
-            if fitting:
-                chosen.append(replace(move, cases=move.cases[:fitting]))
-        return chosen
-
-    def compared(self, candidate: Candidate, iteration: OpenIteration) -> Candidate:
-        """A candidate with what it is judged by in training: against the incumbent, on all cases of both."""
-        assert candidate.posterior is not None
-        assert self._search.best.posterior is not None
-        compared = compare_estimates(
-            self._search.best.posterior,
-            candidate.posterior,
-            self._search.best.evidence(Split.TRAIN),
-            candidate.results.get(Split.TRAIN, ()),
-            growth=candidate.growth,
-        )
-        return candidate.judged_by(replace(compared, sideways=iteration.escaping))
-
     def _leader(self, candidates: Sequence[Candidate]) -> Candidate | None:
         """The best candidate so far; None when none was run."""
+        return next(iter(self._ran(candidates)), None)
+
+    def _ran(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Those that were run on training cases, the best first."""
         ran = [candidate for candidate in candidates if candidate.results.get(Split.TRAIN)]
-        return min(ran, key=lambda candidate: rank_key(candidate.compared[Split.TRAIN]), default=None)
+        return sorted(ran, key=lambda candidate: rank_key(candidate.compared[Split.TRAIN]))
 
     def unfixed(self, candidate: Candidate) -> int:
         """How many failing cases a candidate was run on, if it is better on none of them; else 0."""
@@ -435,8 +317,3 @@ def _differ(one: Candidate, other: Candidate) -> bool:
         without_examples(one.overlay.get(name, "")) != without_examples(other.overlay.get(name, ""))
         for name in names
     )
-
-
-def _says_the_same(candidate: Candidate) -> bool:
-    """Whether it gave one answer to all training cases that it was run on."""
-    return answers_all_the_same(candidate.results.get(Split.TRAIN, ()))
