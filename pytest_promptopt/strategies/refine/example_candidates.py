@@ -128,7 +128,8 @@ class ExampleCandidates:
         seed = f"{self._search.context.settings.seed}/{candidate.id}"
         random.Random(seed).shuffle(others)
         others.sort(key=lambda example: example.case not in failed)
-        most = self._search.context.settings.examples - len(examples)
+        # More of them cost tokens with each call, and cases that could judge the text.
+        most = min(FIRST_SIZE, self._search.context.settings.examples) - len(examples)
         room = max(0, min(most, self._half(newest) - len(shown)))
         found = rebalanced(examples, others, lean, seed=seed, room=room)
         text = candidate.overlay.get(prompt.name, prompt.prose)
