@@ -16,12 +16,10 @@ from dataclasses import dataclass, replace
 
 from pytest_promptopt.failures.answer_format import strip_wrapping
 from pytest_promptopt.failures.label_vocabulary import could_be_label, fold_label
+from pytest_promptopt.optimizer.label_rates import PER_LABEL
 from pytest_promptopt.prompts.examples import Example
 from pytest_promptopt.records import CaseResult
 from pytest_promptopt.text import quote, value_text
-
-#: Answers are labels when there are two cases for each on average.
-PER_LABEL = 2
 
 
 @dataclass(frozen=True)

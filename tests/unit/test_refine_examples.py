@@ -605,3 +605,13 @@ def test_an_answer_that_comes_too_often_gets_fewer_examples(seed: int) -> None:
     made = [c for c in tried if c.direction.endswith('with fewer examples for the answer "label-a".')]
     assert made
     assert all(c.run <= BATCH for c in tried if c not in made), "one batch shows that they say the same"
+
+
+def test_examples_that_stand_in_the_prompt_stay_where_no_others_are_allowed() -> None:
+    shown = tuple(Example({"ticket": f"ticket {n}"}, f"label-{'ab'[n % 2]}") for n in range(8))
+    prompt = FakePrompt(prose=with_examples("Route {{ ticket }}.", shown))
+    world = Leaning(suite(), lambda request: "Route this: {{ ticket }}.", prompts=[prompt])
+    world.result(examples=0)
+    texts = [trial.overlay["route.md"] for trials in world.evaluated for trial in trials if trial.overlay]
+    assert texts
+    assert all(examples_in(text) == shown for text in texts)

@@ -90,7 +90,7 @@ class ExampleCandidates:
 
         Its own results show that. The examples that come in are cases that it fails, as far as there are any.
         """
-        for prompt in self._search.group.prompts:
+        for prompt in self._search.group.prompts if self._search.context.settings.examples else ():
             text = candidate.overlay.get(prompt.name, prompt.prose)
             examples = examples_in(text)
             if not examples or (other := self._rebalanced(prompt, candidate, examples)) is None:
