@@ -228,7 +228,7 @@ def _drawn(
     chooser: random.Random,
     like: Sequence[Example],
 ) -> list[CaseExample]:
-    label = _label_by(pool)
+    label = label_by(pool)
     if label is None:
         return _diverse(_mixed(pool, first, chooser)[:MAX_COMPARED], size, first)
     by_label: dict[object, list[CaseExample]] = defaultdict(list)
@@ -241,16 +241,17 @@ def _drawn(
     return list(islice(_in_shares(queues, Counter(map(label, like))), size))
 
 
-def _label_by(pool: Sequence[CaseExample]) -> Callable[[Example], object] | None:
+def label_by(pool: Sequence[CaseExample]) -> Callable[[Example], object] | None:
     """What is the label of an example: its answer, or the labels in a JSON answer; None without labels."""
     fields = label_fields(example.answer for example in pool)
-    for label in (_answer_of, partial(_labels_in, fields), partial(_labels_in, fields[:1])):
+    for label in (answer_of, partial(_labels_in, fields), partial(_labels_in, fields[:1])):
         if 1 < len(set(map(label, pool))) <= min(MAX_LABELS, len(pool) // 2):
             return label
     return None
 
 
-def _answer_of(example: Example) -> object:
+def answer_of(example: Example) -> object:
+    """Its answer, without what makes no difference between labels."""
     return example.answer.strip().casefold()
 
 

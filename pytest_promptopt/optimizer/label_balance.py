@@ -83,7 +83,13 @@ def find_lean(right: Mapping[str, str], results: Iterable[CaseResult], prompt: s
 
 
 def rebalanced(
-    examples: Sequence[Example], others: Iterable[Example], lean: Lean, *, seed: object, room: int
+    examples: Sequence[Example],
+    others: Iterable[Example],
+    lean: Lean,
+    *,
+    seed: object,
+    room: int,
+    turns: int = 0,
 ) -> tuple[Example, ...]:
     """`examples` with some of those for the answer that comes too often in exchange for missing ones.
 
@@ -91,24 +97,25 @@ def rebalanced(
 
     :param others: examples to take from, those first that are to be taken first.
     :param room: how many may be added at most.
+    :param turns: how often exchanges went too far so far: each time half as many are exchanged.
     """
     chooser = random.Random(f"{seed}")
     waiting: dict[str, list[Example]] = defaultdict(list)
     for other in others:
         waiting[label_parts(other.answer).get(lean.field, "")].append(other)
     held = [place for place, one in enumerate(examples) if _has(one, lean)]
+    adding = len(held) < 2
+    # Where one of two labels always comes, half of its examples go, or there will be twice as many others.
+    half = (len(examples) - len(held)) if adding else len(examples) / 4
+    count = max(1, round(half * 2 * lean.share / 2**turns))
     result = list(examples)
-    if len(held) > 1:
-        # Where one of two labels always comes, half of its examples go.
-        count = min(len(held) - 1, max(1, round(len(examples) * lean.share / 2)))
-        places = chooser.sample(held, count)
-        for place, example in zip(places, _taken(waiting, lean.missing, count), strict=False):
-            result[place] = example
-    else:
-        # Where one of two labels always comes, there will be twice as many of the other.
-        count = min(room, max(1, round((len(examples) - len(held)) * 2 * lean.share)))
-        for example in _taken(waiting, lean.missing, count):
+    if adding:
+        for example in _taken(waiting, lean.missing, min(room, count)):
             result.insert(chooser.randrange(len(result) + 1), example)
+        return tuple(result)
+    places = chooser.sample(held, min(len(held) - 1, count))
+    for place, example in zip(places, _taken(waiting, lean.missing, len(places)), strict=False):
+        result[place] = example
     return tuple(result)
 
 

@@ -4,22 +4,38 @@ Under the text as it is the answer could be read off, so a pass would prove noth
 out of the rate would flatter a text, since what it shows as examples is mostly what it failed. Without its
 own example a case is what any new input is: Stone, "Cross-validatory choice and assessment of statistical
 predictions" (1974).
+
+Where there is one, another training case with the same answer (of JSON: with the same labels) takes the place
+of the example. With one example less for its own answer a case would be told the other answers more often
+than any new input is, and a model that goes by that would fail it: Kohavi, "A study of cross-validation"
+(1995), on why folds are stratified.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from pytest_promptopt.optimizer.candidates import Results
+from pytest_promptopt.optimizer.example_sets import (
+    CaseExample,
+    answer_of,
+    label_by,
+    length_of,
+    usable_examples,
+)
 from pytest_promptopt.optimizer.protocols import Evaluator, Prompt, Trial
 from pytest_promptopt.optimizer.redaction import Redact, keep_text
 from pytest_promptopt.optimizer.run_context import RunContext
-from pytest_promptopt.prompts.examples import has_examples, without_each
+from pytest_promptopt.prompts.examples import Example, cases_among_examples, has_examples, without_each
 from pytest_promptopt.records import Case, CaseResult, Outcome, Status
 
 #: What a case put into each prompt when it was first run.
 _Inputs = Sequence[tuple[str, Mapping[str, str]]]
+
+#: The training cases that may be shown in a prompt, and what their label is.
+_Pool = tuple[Sequence[CaseExample], Callable[[Example], object]]
 
 
 def leaving_one_out(context: RunContext, prompts: Sequence[Prompt]) -> RunContext:
@@ -29,7 +45,7 @@ def leaving_one_out(context: RunContext, prompts: Sequence[Prompt]) -> RunContex
 
 
 class LeaveOneOutEvaluator:
-    """An `Evaluator` that leaves out of a text, for each case, the example that is this case.
+    """An `Evaluator` that takes out of a text, for each case, the example that is this case.
 
     :param prompts: whose texts may show examples.
     :param redact: what of a case may have been shown.
@@ -40,6 +56,8 @@ class LeaveOneOutEvaluator:
         self._prompts = prompts
         self._redact = redact
         self._inputs: dict[str, _Inputs] = {}
+        self._first: dict[str, CaseResult] = {}
+        self._pools: dict[str, _Pool] = {}
         self._left: dict[tuple[str, str], Mapping[str, str]] = {}
 
     @property
@@ -81,8 +99,23 @@ class LeaveOneOutEvaluator:
         if not has_examples(text):
             return {}
         if (prompt, text) not in self._left:
-            self._left[prompt, text] = without_each(text, self._shown_as(prompt))
+            shown = cases_among_examples(text, self._shown_as(prompt))
+            instead = partial(self._other, prompt, shown)
+            self._left[prompt, text] = without_each(text, self._shown_as(prompt), instead)
         return self._left[prompt, text]
+
+    def _other(self, prompt: str, shown: Collection[str], case: str, example: Example) -> Example | None:
+        """The training case with the same label that is nearest in length, so that it fits where this did.
+
+        :param shown: the cases that the text shows.
+        """
+        if prompt not in self._pools:
+            examples = usable_examples(self._first.values(), prompt, redact=self._redact)
+            self._pools[prompt] = examples, label_by(examples) or answer_of
+        pool, label = self._pools[prompt]
+        wanted, length = label(example), length_of(example)
+        others = [other for other in pool if other.case not in shown and label(other) == wanted]
+        return min(others, key=lambda other: (abs(length_of(other) - length), other.case), default=None)
 
     def _shown_as(self, prompt: str) -> Iterator[tuple[str, Mapping[str, str]]]:
         """What each case puts into `prompt`, as it is and redacted."""
@@ -98,9 +131,11 @@ class LeaveOneOutEvaluator:
             calls = [(call.prompt, call.variables) for outcome in result.outcomes for call in outcome.calls]
             if calls:
                 self._inputs.setdefault(result.case.id, calls)
+                self._first.setdefault(result.case.id, result)
         if len(self._inputs) == known:
             return False
         self._left.clear()
+        self._pools.clear()
         return True
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import chain, groupby
@@ -132,17 +132,31 @@ def has_examples(prose: str) -> bool:
     return _bounds(prose.split("\n")) is not None
 
 
-def without_each(prose: str, cases: Iterable[tuple[str, Mapping[str, str]]]) -> dict[str, str]:
+def without_each(
+    prose: str,
+    cases: Iterable[tuple[str, Mapping[str, str]]],
+    instead: Callable[[str, Example], Example | None] = lambda case, example: None,
+) -> dict[str, str]:
     """For each of these cases that stands in `prose` as an example, as above: `prose` without this example.
 
     A region that somebody has edited, so that not all of it can be read back, goes whole.
+
+    :param instead: for a case and its example another one that takes the place, or None.
     """
     region = _region(prose)
     if region is None:
         return {}
     read = () if None in region.examples else examples_in(prose)
+
+    def others(case: str, places: set[int]) -> Iterator[Example]:
+        for place, example in enumerate(read):
+            if place not in places:
+                yield example
+            elif len(places) == 1 and (other := instead(case, example)) is not None:
+                yield other
+
     return {
-        case: with_examples(prose, [e for place, e in enumerate(read) if place not in places], region.form)
+        case: with_examples(prose, list(others(case, places)), region.form)
         for case, places in _held(region, cases).items()
     }
 

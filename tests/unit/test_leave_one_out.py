@@ -143,6 +143,41 @@ def test_a_case_that_asked_nothing_is_looked_at_again_later() -> None:
     assert suite.ran() == [(BODY, [silent])]
 
 
+def labelled(suite: Suite, *cases: int) -> str:
+    """A text that shows these cases with their right answers, a for even numbers and b for odd ones."""
+    examples = [Example(suite.inputs(case), f"label-{suite.needs[case].rule}") for case in cases]
+    return with_examples(BODY, examples)
+
+
+def test_another_case_with_the_same_answer_takes_the_place_of_the_example() -> None:
+    """With one example less for its own answer a case would be told the other answer more often than any."""
+    suite = Suite()
+    evaluator = known(suite)
+    evaluator.evaluate([Trial({"route.md": labelled(suite, 2, 5, 4)}, suite.ids[4:5])])
+    ((text, cases),) = suite.ran()
+    before, after = examples_in(labelled(suite, 2, 5, 4)), examples_in(text)
+    assert cases == [suite.ids[4]]
+    assert after[:2] == before[:2]
+    assert after[2].answer == "label-a"
+    assert after[2].inputs in [suite.inputs(case) for case in (0, 6, 8, 10)]
+
+
+def test_it_is_the_same_one_each_time() -> None:
+    suite = Suite()
+    evaluator = known(suite)
+    for _ in range(2):
+        evaluator.evaluate([Trial({"route.md": labelled(suite, 2, 5)}, suite.ids[2:3])])
+    (one, other) = suite.ran()
+    assert one == other
+
+
+def test_where_all_with_its_answer_are_shown_it_goes_without() -> None:
+    suite = Suite()
+    evaluator = known(suite)
+    evaluator.evaluate([Trial({"route.md": labelled(suite, 1, 0, 2, 4, 6, 8, 10)}, suite.ids[:1])])
+    assert suite.ran() == [(labelled(suite, 1, 2, 4, 6, 8, 10), [suite.ids[0]])]
+
+
 class ShortOfRoom(Suite):
     """A target that takes no text as long as one with two examples."""
 

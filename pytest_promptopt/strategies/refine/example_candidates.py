@@ -27,6 +27,7 @@ from pytest_promptopt.prompts.examples import (
     Form,
     examples_in,
     form_of_examples,
+    has_examples,
     with_examples,
     without_examples,
 )
@@ -85,55 +86,58 @@ class ExampleCandidates:
             )
         return candidates
 
-    def rebalanced(self, id: str, candidate: Candidate) -> Candidate | None:
-        """`candidate` with fewer examples for an answer that it gives too often; None without such a set.
+    def leaning(self, candidate: Candidate) -> tuple[Prompt, Lean] | None:
+        """The prompt whose examples may make `candidate` give an answer too often, and this answer.
 
-        Its own results show that. The examples that come in are cases that it fails, as far as there are any.
+        Its own results show that. None where there is none, or where no examples may be tried.
         """
-        for prompt in self._search.group.prompts if self._search.context.settings.examples else ():
-            text = candidate.overlay.get(prompt.name, prompt.prose)
-            examples = examples_in(text)
-            if not examples or (other := self._rebalanced(prompt, candidate, examples)) is None:
-                continue
-            written, lean = other
-            if written == text or (prompt.name, written) in self._tries.texts:
-                continue
-            self._tries.texts.add((prompt.name, written))
-            return self._search.build_checked_candidate(
-                Candidate(
-                    id,
-                    candidate.prompts if prompt.name in candidate.prompts else (prompt.name,),
-                    f"Do what {candidate.id} does, with fewer examples for the answer {lean.told}.",
-                    growth=candidate.growth,
-                    kind=Kind.EXAMPLES,
-                ),
-                EvaluatedCandidate(candidate.id, candidate.overlay, {}),
-                {prompt.name: Reply(written, "")},
-            )
+        if not self._search.context.settings.examples:
+            return None
+        results = candidate.results.get(Split.TRAIN, ())
+        for prompt in self._search.group.prompts:
+            if has_examples(candidate.overlay.get(prompt.name, prompt.prose)):
+                pool = self._pool(prompt, self._newest(self._search.best))
+                right = {example.case: example.answer for example in pool}
+                if (lean := find_lean(right, results, prompt.name)) is not None:
+                    return prompt, lean
         return None
 
-    def _rebalanced(
-        self, prompt: Prompt, candidate: Candidate, examples: Sequence[Example]
-    ) -> tuple[str, Lean] | None:
-        """The text of `prompt` with another mix of examples, and the answer that it is to give less often."""
-        newest, results = self._newest(self._search.best), candidate.results.get(Split.TRAIN, ())
-        pool = self._pool(prompt, newest)
-        lean = find_lean({example.case: example.answer for example in pool}, results, prompt.name)
-        if lean is None:
-            return None
-        redact = self._search.context.hooks.redact
+    def rebalanced(
+        self, id: str, candidate: Candidate, prompt: Prompt, lean: Lean, turns: int
+    ) -> Candidate | None:
+        """`candidate` with fewer examples for an answer that comes too often; None without such a set.
+
+        The examples that come in are cases that it fails, as far as there are any.
+
+        :param turns: how often exchanges of the same examples went too far so far.
+        """
+        text = candidate.overlay.get(prompt.name, prompt.prose)
+        newest, redact = self._newest(self._search.best), self._search.context.hooks.redact
         shown = shown_by(self._search.group.prompts, candidate.overlay, newest, redact)
-        others = [example for example in pool if example.case not in shown]
-        failed = {result.case.id for result in results if result.failing is not None}
+        others = [example for example in self._pool(prompt, newest) if example.case not in shown]
+        failed = {r.case.id for r in candidate.results.get(Split.TRAIN, ()) if r.failing is not None}
         seed = f"{self._search.context.settings.seed}/{candidate.id}"
         random.Random(seed).shuffle(others)
         others.sort(key=lambda example: example.case not in failed)
         # More of them cost tokens with each call, and cases that could judge the text.
-        most = min(FIRST_SIZE, self._search.context.settings.examples) - len(examples)
+        most = min(FIRST_SIZE, self._search.context.settings.examples) - len(examples_in(text))
         room = max(0, min(most, self._half(newest) - len(shown)))
-        found = rebalanced(examples, others, lean, seed=seed, room=room)
-        text = candidate.overlay.get(prompt.name, prompt.prose)
-        return with_examples(text, found, form_of_examples(text) or Form.BLOCK), lean
+        examples = rebalanced(examples_in(text), others, lean, seed=seed, room=room, turns=turns)
+        written = with_examples(text, examples, form_of_examples(text) or Form.BLOCK)
+        if written == text or (prompt.name, written) in self._tries.texts:
+            return None
+        self._tries.texts.add((prompt.name, written))
+        return self._search.build_checked_candidate(
+            Candidate(
+                id,
+                tuple(dict.fromkeys((*candidate.prompts, prompt.name))),
+                f"Do what {candidate.id} does, with fewer examples for the answer {lean.told}.",
+                growth=candidate.growth,
+                kind=Kind.EXAMPLES,
+            ),
+            EvaluatedCandidate(candidate.id, candidate.overlay, {}),
+            {prompt.name: Reply(written, "")},
+        )
 
     def note(self, candidate: Candidate, won: float) -> None:
         """A set of examples won this share of what there was to win."""

@@ -219,13 +219,15 @@ class CandidateSelection:
         same answer to most cases: each of the one before it, since where that ends is found step by step.
         """
         for begun in (leader, *(other for other in others if other.id != leader.id)):
-            newest = begun
-            while self._worth_balancing(leader):
-                made = self._example_candidates.rebalanced(iteration.next_id, newest)
+            newest, turns, last = begun, 0, ""
+            while self._worth_balancing(leader) and (found := self._example_candidates.leaning(newest)):
+                prompt, lean = found
+                turns += last not in ("", lean.told)
+                made = self._example_candidates.rebalanced(iteration.next_id, newest, prompt, lean, turns)
                 if made is None:
                     break
                 leader = self._follow(made, leader, iteration, self._state.balancing)
-                newest = iteration[made.id]
+                newest, last = iteration[made.id], lean.told
                 if newest.verdict:
                     break
         return leader
