@@ -108,6 +108,13 @@ def test_half_of_what_comes_too_often_is_exchanged() -> None:
     assert answers(found) == {"yes": 2, "no": 6}
 
 
+@pytest.mark.parametrize(("turns", "left"), [(0, 4), (1, 6), (2, 7), (3, 7)])
+def test_half_as_many_are_exchanged_each_time_it_went_too_far(turns: int, left: int) -> None:
+    lean, others = Lean("", "yes", 0.5, {"no": 9}), examples(*["no"] * 9)
+    found = rebalanced(examples(*["yes", "no"] * 8), others, lean, seed=1, room=9, turns=turns)
+    assert answers(found)["yes"] == left
+
+
 def test_the_other_examples_stay_where_they_are() -> None:
     before = examples(*["yes", "no"] * 4)
     found = rebalanced(before, examples(*["no"] * 9), Lean("", "yes", 0.5, {"no": 9}), seed=1, room=9)
