@@ -28,6 +28,9 @@ _GRADE = re.compile(
 )
 _WANTED = re.compile(r"\bexpected:? [\"'`]?(?P<value>[^;\"'`\n]+)")
 
+#: The id of a candidate that was tried.
+_TRIED = re.compile(r"^#(\S+) ", re.MULTILINE)
+
 _CASE = re.compile(r"^Case [^\n]*\n", re.MULTILINE)
 
 
@@ -52,7 +55,8 @@ class Shown:
 class Feedback:
     """An optimizer request, parsed.
 
-    :param seed: its whole text: other words or other cases are another seed.
+    :param seed: what it is about, whatever words that is put in: other cases, another line of attack, or
+        another text that was tried are another seed.
     :param versions: improved versions of `prompt` that are to be merged.
     """
 
@@ -83,14 +87,17 @@ def parse(text: str) -> Feedback:
     match = _PROMPT.search(text)
     prompt = match["prompt"] if match else ""
     rest = text[: match.start()] + text[match.end() :] if match else text
+    failing, passing = _cases(_section(rest, "failures")), _cases(_section(rest, "passing"), passing=True)
+    direction, versions = _section(rest, "direction"), tuple(_VERSION.findall(rest))
+    told = [(case.text, case.expected, case.actual) for case in (*failing, *passing)]
     return Feedback(
         prompt=prompt,
         keep=frozenset(line for line in _section(rest, "keep").split("\n") if line.strip()),
-        failing=_cases(_section(rest, "failures")),
-        passing=_cases(_section(rest, "passing"), passing=True),
-        direction=_section(rest, "direction"),
-        seed=text,
-        versions=tuple(_VERSION.findall(rest)),
+        failing=failing,
+        passing=passing,
+        direction=direction,
+        seed=repr((prompt, told, direction, versions, _TRIED.findall(_section(rest, "tried")))),
+        versions=versions,
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_promptopt.failures import Category, FailedCase
+from pytest_promptopt.optimizer.candidate_checks import COPIED_WORDS
 from pytest_promptopt.optimizer.proposal.critique import Critique
 from pytest_promptopt.optimizer.proposal.memory import MAX_SHOWN, Counts, Try
 from pytest_promptopt.optimizer.proposal.quoting import (
@@ -296,14 +297,16 @@ def _examples(brief: Brief) -> Iterator[str]:
 def _rules(brief: Brief) -> Iterator[str]:
     names = ", ".join(sorted(brief.prompt.variables))
     if names:
-        yield f"- Keep every variable exactly as it is written ({names}); add none and drop none."
+        kept = f"- Keep every variable exactly as it is written ({names}); add none and drop none."
+        yield f"{kept} One may stand more than once."
     yield from (f"- {rule}" for rule in brief.prompt.writing_rules)
     if brief.prompt.front.keep:
         yield "- Keep the lines under <keep> verbatim."
     roles = ", ".join(brief.prompt.roles)
     yield f"- Keep the chat turns: {roles}." if roles else "- The text is one message: add no role lines."
     tool = "; the tool itself adds training cases as examples where that pays" if brief.examples else ""
-    yield f"- Copy no case, nor a part of one{tool}. Short invented examples are allowed."
+    copy = f"- Copy no case, nor {COPIED_WORDS} words in a row of one{tool}."
+    yield f"{copy} Short invented examples are allowed."
 
 
 def _measured(brief: Brief) -> Iterator[str]:
