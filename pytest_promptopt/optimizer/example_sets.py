@@ -213,24 +213,28 @@ def draw_example_sets(
         fitting = sorted((e for e in pool if length(e) * size <= ROOM), key=lambda e: e.case)
         if not 0 < size <= min(len(fitting), len(pool) // 2):
             continue
+        label = label_by(fitting)
         for number in range(SETS):
             chooser = random.Random(f"{seed}/{size}/{number}")
-            drawn = _drawn(fitting, size, first, chooser, like)
+            mixed = _mixed(fitting, first, chooser) if label is None else []
+            drawn = (
+                _diverse(mixed[:MAX_COMPARED], size, first)
+                if label is None
+                else _balanced(fitting, label, size, first, chooser, like)
+            )
             chooser.shuffle(drawn)
             found.setdefault(frozenset(example.case for example in drawn), tuple(drawn))
     return list(found.values())
 
 
-def _drawn(
+def _balanced(
     pool: Sequence[CaseExample],
+    label: Callable[[Example], object],
     size: int,
     first: Collection[str],
     chooser: random.Random,
     like: Sequence[Example],
 ) -> list[CaseExample]:
-    label = label_by(pool)
-    if label is None:
-        return _diverse(_mixed(pool, first, chooser)[:MAX_COMPARED], size, first)
     by_label: dict[object, list[CaseExample]] = defaultdict(list)
     for example in pool:
         by_label[label(example)].append(example)
@@ -265,11 +269,11 @@ def _in_shares(
 ) -> Iterator[CaseExample]:
     """All examples, those of each label as often as it is held, at any point; equally often if none is.
 
-    A label that is not held comes half as often as one that is held once.
+    A label that is not held comes as often as one that is held once.
     """
     taken: Counter[object] = Counter()
     while open_queues := [(name, queue) for name, queue in queues if taken[name] < len(queue)]:
-        name, queue = max(open_queues, key=lambda one: (held.get(one[0]) or 0.5) / (taken[one[0]] + 1))
+        name, queue = max(open_queues, key=lambda one: (held.get(one[0]) or 1) / (taken[one[0]] + 1))
         yield queue[taken[name]]
         taken[name] += 1
 

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_promptopt.failures.answer_format import strip_wrapping
-from pytest_promptopt.failures.label_vocabulary import could_be_label, fold_label
-from pytest_promptopt.optimizer.label_rates import PER_LABEL
+from pytest_promptopt.failures.label_vocabulary import could_be_label, fold_label, is_number
+from pytest_promptopt.optimizer.label_rates import KNOWN, PER_LABEL
 from pytest_promptopt.prompts.examples import Example
 from pytest_promptopt.records import CaseResult
 from pytest_promptopt.text import quote, value_text
@@ -28,8 +28,8 @@ class Lean:
 
     :param field: the key of JSON answers that it is the value of; empty for a whole answer.
     :param answer: as labels are compared, and `spelled` as it is expected.
-    :param share: of all cases, those that get it too many.
-    :param missing: the answers that come too rarely, and in how many cases.
+    :param share: how often it comes too often, of all answers.
+    :param missing: the answers that come too rarely, and how often each is missing.
     """
 
     field: str
@@ -46,7 +46,12 @@ class Lean:
 
 def label_parts(answer: str) -> Mapping[str, str]:
     """The parts of an answer that may be labels, folded: by key of a JSON object, else by an empty one."""
-    return {field: fold_label(text) for field, text in _parts(answer).items()}
+    return {field: _folded(text) for field, text in _parts(answer).items()}
+
+
+def _folded(text: str) -> str:
+    """As labels are compared; the sign of a number stays."""
+    return text.strip() if is_number(text) else fold_label(text)
 
 
 def _parts(answer: str) -> Mapping[str, str]:
@@ -61,10 +66,15 @@ def _parts(answer: str) -> Mapping[str, str]:
 
 
 def label_fields(answers: Iterable[str]) -> tuple[str, ...]:
-    """The parts of these right answers that are labels: of few different values, all answers having one."""
+    """The parts of these right answers that are labels: of few different values, nearly all having one."""
     parts = [label_parts(answer) for answer in answers]
-    common = [field for field in (parts[0] if parts else ()) if all(field in each for each in parts)]
-    return tuple(f for f in common if 1 < len({each[f] for each in parts}) <= len(parts) / PER_LABEL)
+    common = Counter(field for each in parts for field in each)
+    values = {field: {each[field] for each in parts if field in each} for field in common}
+    return tuple(
+        field
+        for field, count in common.items()
+        if count >= KNOWN * len(parts) and 1 < len(values[field]) <= count / PER_LABEL
+    )
 
 
 def find_lean(right: Mapping[str, str], results: Iterable[CaseResult], prompt: str) -> Lean | None:
@@ -79,7 +89,7 @@ def find_lean(right: Mapping[str, str], results: Iterable[CaseResult], prompt: s
         return None
     lean = max(leans, key=lambda lean: lean.share)
     spellings = (_parts(answer).get(lean.field, "") for answer in right.values())
-    return replace(lean, spelled=next(text for text in spellings if fold_label(text) == lean.answer))
+    return replace(lean, spelled=next(text for text in spellings if _folded(text) == lean.answer))
 
 
 def rebalanced(
@@ -89,15 +99,15 @@ def rebalanced(
     *,
     seed: object,
     room: int,
-    turns: int = 0,
+    halvings: int = 0,
 ) -> tuple[Example, ...]:
     """`examples` with some of those for the answer that comes too often in exchange for missing ones.
 
-    The last one for an answer stays: then others are added. The same where nothing can be done.
+    The last one for that answer stays: then others are added. The same where nothing can be done.
 
     :param others: examples to take from, those first that are to be taken first.
     :param room: how many may be added at most.
-    :param turns: how often exchanges went too far so far: each time half as many are exchanged.
+    :param halvings: how often exchanges went too far so far: each time half as many are exchanged.
     """
     chooser = random.Random(f"{seed}")
     waiting: dict[str, list[Example]] = defaultdict(list)
@@ -106,8 +116,8 @@ def rebalanced(
     held = [place for place, one in enumerate(examples) if _has(one, lean)]
     adding = len(held) < 2
     # Where one of two labels always comes, half of its examples go, or there will be twice as many others.
-    half = (len(examples) - len(held)) if adding else len(examples) / 4
-    count = max(1, round(half * 2 * lean.share / 2**turns))
+    whole = (len(examples) - len(held)) if adding else len(examples) / 4
+    count = max(1, round(whole * 2 * lean.share / 2**halvings))
     result = list(examples)
     if adding:
         for example in _taken(waiting, lean.missing, min(room, count)):
@@ -150,13 +160,15 @@ def _pairs(
 
 
 def _lean(field: str, pairs: Sequence[tuple[Mapping[str, str], Mapping[str, str]]]) -> Lean | None:
-    values = [(wanted[field], got.get(field)) for wanted, got in pairs]
+    values = [(wanted[field], got.get(field)) for wanted, got in pairs if field in wanted]
     wanted, got = Counter(value for value, _ in values), Counter(value for _, value in values)
     too_many = {value: got[value] - wanted[value] for value in wanted}
     answer = max(too_many, key=lambda value: (too_many[value], value), default="")
-    # As many cases would get and lose it by turns if it came by luck: so this is one standard deviation.
+    # If it came by luck as many cases would get it as lose it, give or take the root of their number; the
+    # highest of several labels is further off: about so much (the expected maximum of normal numbers).
     changed = sum((given == answer) != (value == answer) for value, given in values)
-    if too_many.get(answer, 0) <= math.sqrt(changed):
+    bar = math.sqrt(changed * max(1.0, 2 * math.log(max(1, len(wanted)))))
+    if too_many.get(answer, 0) <= bar:
         return None
     missing = {value: -count for value, count in too_many.items() if count < 0}
     return Lean(field, answer, too_many[answer] / len(values), missing)

@@ -243,7 +243,7 @@ def balanced_accuracy(results: Sequence[CaseResult]) -> float | None:
 
 
 def answers_all_the_same(results: Sequence[CaseResult]) -> bool:
-    """Whether one answer came to all of these cases, of different labels: it will come to others as well."""
+    """Whether one answer came to all of these cases, of different labels: so it probably does to others."""
     return any(each.collapsed and each.collapsed[1] == each.total for each in _whole(label_tallies(results)))
 
 

@@ -28,11 +28,14 @@ from pytest_promptopt.optimizer.example_sets import (
 from pytest_promptopt.optimizer.protocols import Evaluator, Prompt, Trial
 from pytest_promptopt.optimizer.redaction import Redact, keep_text
 from pytest_promptopt.optimizer.run_context import RunContext
-from pytest_promptopt.prompts.examples import Example, cases_among_examples, has_examples, without_each
-from pytest_promptopt.records import Case, CaseResult, Outcome, Status
+from pytest_promptopt.prompts.examples import Example, has_examples, without_each
+from pytest_promptopt.records import Case, CaseResult, Outcome, Split, Status
 
 #: What a case put into each prompt when it was first run.
 _Inputs = Sequence[tuple[str, Mapping[str, str]]]
+
+#: What takes the place of an example is so many times as long at most: the model may take no more.
+LONGER = 2
 
 #: The training cases that may be shown in a prompt, and what their label is.
 _Pool = tuple[Sequence[CaseExample], Callable[[Example], object]]
@@ -57,6 +60,7 @@ class LeaveOneOutEvaluator:
         self._redact = redact
         self._inputs: dict[str, _Inputs] = {}
         self._first: dict[str, CaseResult] = {}
+        self._stand_ins: dict[tuple[str, str, str], Example | None] = {}
         self._pools: dict[str, _Pool] = {}
         self._left: dict[tuple[str, str], Mapping[str, str]] = {}
 
@@ -99,23 +103,43 @@ class LeaveOneOutEvaluator:
         if not has_examples(text):
             return {}
         if (prompt, text) not in self._left:
-            shown = cases_among_examples(text, self._shown_as(prompt))
-            instead = partial(self._other, prompt, shown)
+            instead = partial(self._stand_in, prompt, text)
             self._left[prompt, text] = without_each(text, self._shown_as(prompt), instead)
         return self._left[prompt, text]
 
-    def _other(self, prompt: str, shown: Collection[str], case: str, example: Example) -> Example | None:
+    def _stand_in(
+        self, prompt: str, text: str, case: str, example: Example, shown: Collection[str]
+    ) -> Example | None:
+        """What takes the place of the example of a case; always the same, whatever is learned later."""
+        key = prompt, text, case
+        if key not in self._stand_ins:
+            self._stand_ins[key] = self._nearest(prompt, example, shown)
+        return self._stand_ins[key]
+
+    def _nearest(self, prompt: str, example: Example, shown: Collection[str]) -> Example | None:
         """The training case with the same label that is nearest in length, so that it fits where this did.
 
         :param shown: the cases that the text shows.
         """
         if prompt not in self._pools:
-            examples = usable_examples(self._first.values(), prompt, redact=self._redact)
+            training, besides = (
+                [result for result in self._first.values() if (result.case.split is Split.TRAIN) is wanted]
+                for wanted in (True, False)
+            )
+            examples = usable_examples(training, prompt, besides=besides, redact=self._redact)
             self._pools[prompt] = examples, label_by(examples) or answer_of
         pool, label = self._pools[prompt]
-        wanted, length = label(example), length_of(example)
-        others = [other for other in pool if other.case not in shown and label(other) == wanted]
-        return min(others, key=lambda other: (abs(length_of(other) - length), other.case), default=None)
+        length = length_of(example)
+        fitting = (
+            (abs(length_of(other) - length), other.case, other)
+            for other in pool
+            if other.case not in shown
+            and other.inputs.keys() == example.inputs.keys()
+            and length_of(other) <= LONGER * length
+            and label(other) == label(example)
+        )
+        nearest = min(fitting, key=lambda one: one[:2], default=None)
+        return nearest[2] if nearest is not None else None
 
     def _shown_as(self, prompt: str) -> Iterator[tuple[str, Mapping[str, str]]]:
         """What each case puts into `prompt`, as it is and redacted."""
@@ -126,16 +150,18 @@ class LeaveOneOutEvaluator:
 
     def _learn(self, measured: Iterable[Results]) -> bool:
         """Keep what new cases put into the prompts; whether there are any."""
-        known = len(self._inputs)
+        known, answered = len(self._inputs), len(self._first)
         for result in (result for results in measured for result in results):
             calls = [(call.prompt, call.variables) for outcome in result.outcomes for call in outcome.calls]
             if calls:
                 self._inputs.setdefault(result.case.id, calls)
+            if result.counted:
                 self._first.setdefault(result.case.id, result)
+        if len(self._first) > answered:
+            self._pools.clear()
         if len(self._inputs) == known:
             return False
         self._left.clear()
-        self._pools.clear()
         return True
 
 

@@ -76,7 +76,7 @@ class Race:
         self._order = order
         self._calls = calls
         self._sideways = sideways
-        #: Candidates that are not run on: what they answer to further cases is known.
+        #: Candidates that are not run on: what they answer to further cases is probably known.
         self.foreseen: set[str] = set()
         self._counted = {runner.id: len(runner.posterior.cases) for runner in runners}
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from itertools import chain, groupby
 
 from pytest_promptopt.prompts.kept_regions import line_outside, mark_places
@@ -135,29 +136,30 @@ def has_examples(prose: str) -> bool:
 def without_each(
     prose: str,
     cases: Iterable[tuple[str, Mapping[str, str]]],
-    instead: Callable[[str, Example], Example | None] = lambda case, example: None,
+    instead: Callable[[str, Example, Collection[str]], Example | None] = lambda case, example, shown: None,
 ) -> dict[str, str]:
     """For each of these cases that stands in `prose` as an example, as above: `prose` without this example.
 
     A region that somebody has edited, so that not all of it can be read back, goes whole.
 
-    :param instead: for a case and its example another one that takes the place, or None.
+    :param instead: for a case, its example and all cases in `prose`: another example that takes the place,
+        or None.
     """
     region = _region(prose)
     if region is None:
         return {}
     read = () if None in region.examples else examples_in(prose)
+    held = _held(region, cases)
 
     def others(case: str, places: set[int]) -> Iterator[Example]:
         for place, example in enumerate(read):
             if place not in places:
                 yield example
-            elif len(places) == 1 and (other := instead(case, example)) is not None:
+            elif len(places) == 1 and (other := instead(case, example, held.keys())) is not None:
                 yield other
 
     return {
-        case: with_examples(prose, list(others(case, places)), region.form)
-        for case, places in _held(region, cases).items()
+        case: with_examples(prose, list(others(case, places)), region.form) for case, places in held.items()
     }
 
 
@@ -293,20 +295,36 @@ class _Region:
     def held(self, inputs: Mapping[str, str]) -> Iterator[bool]:
         """Of each example whether it is a case with these inputs, or may be."""
         items = {(name, fold_case_and_space(text)) for name, text in inputs.items()}
-        last = _last_turn(self.body, self.form)
+        last = self._last
         filled = fold_case_and_space(last.filled(inputs)) if last and {*last.names} <= inputs.keys() else None
-        for number, example in enumerate(self.examples):
-            source = self.text if last is None else self.turns[2 * number].source
-            shown = _text(source) or source
-            if example is not None:
-                read = {(name, fold_case_and_space(text)) for name, text in example.inputs.items()}
+        for shown, read, is_own in self._folded:
+            if read is not None:
                 found = bool(items) and (read <= items or items <= read)
             else:
                 # Of the turn as it is now, though its inputs may be cut in two ways; else it was edited.
-                is_own = last is not None and _between(last.texts, shown) is not None
                 texts = [] if is_own else [text for _, text in items if text]
-                found = bool(texts) and all(text in fold_case_and_space(shown) for text in texts)
-            yield found or filled == fold_case_and_space(shown)
+                found = bool(texts) and all(text in shown for text in texts)
+            yield found or filled == shown
+
+    @cached_property
+    def _last(self) -> _LastTurn | None:
+        return _last_turn(self.body, self.form)
+
+    @cached_property
+    def _folded(self) -> tuple[tuple[str, frozenset[tuple[str, str]] | None, bool], ...]:
+        """Of each example its text and its inputs, as they are compared; whether it is a filled last turn.
+
+        The inputs are None where they cannot be read back.
+        """
+        last, found = self._last, []
+        for number, example in enumerate(self.examples):
+            source = self.text if last is None else self.turns[2 * number].source
+            shown = _text(source) or source
+            inputs = example.inputs.items() if example is not None else ()
+            read = frozenset((name, fold_case_and_space(text)) for name, text in inputs)
+            is_own = last is not None and _between(last.texts, shown) is not None
+            found.append((fold_case_and_space(shown), read if example is not None else None, is_own))
+        return tuple(found)
 
 
 def _region(prose: str) -> _Region | None:

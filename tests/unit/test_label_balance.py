@@ -108,10 +108,10 @@ def test_half_of_what_comes_too_often_is_exchanged() -> None:
     assert answers(found) == {"yes": 2, "no": 6}
 
 
-@pytest.mark.parametrize(("turns", "left"), [(0, 4), (1, 6), (2, 7), (3, 7)])
-def test_half_as_many_are_exchanged_each_time_it_went_too_far(turns: int, left: int) -> None:
+@pytest.mark.parametrize(("halvings", "left"), [(0, 4), (1, 6), (2, 7), (3, 7)])
+def test_half_as_many_are_exchanged_each_time_it_went_too_far(halvings: int, left: int) -> None:
     lean, others = Lean("", "yes", 0.5, {"no": 9}), examples(*["no"] * 9)
-    found = rebalanced(examples(*["yes", "no"] * 8), others, lean, seed=1, room=9, turns=turns)
+    found = rebalanced(examples(*["yes", "no"] * 8), others, lean, seed=1, room=9, halvings=halvings)
     assert answers(found)["yes"] == left
 
 

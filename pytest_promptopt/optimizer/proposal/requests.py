@@ -305,7 +305,7 @@ def _rules(brief: Brief) -> Iterator[str]:
     roles = ", ".join(brief.prompt.roles)
     yield f"- Keep the chat turns: {roles}." if roles else "- The text is one message: add no role lines."
     tool = "; the tool itself adds training cases as examples where that pays" if brief.examples else ""
-    copy = f"- Copy no case, nor {COPIED_WORDS} words in a row of one{tool}."
+    copy = f"- Copy no case, and no {COPIED_WORDS} words in a row from one{tool}."
     yield f"{copy} Short invented examples are allowed."
 
 

@@ -11,6 +11,7 @@ from statistics import median
 from pytest_promptopt.optimizer.base_search import BaseSearch
 from pytest_promptopt.optimizer.candidates import Candidate, EvaluatedCandidate
 from pytest_promptopt.optimizer.example_sets import (
+    ROOM,
     CaseExample,
     draw_example_sets,
     length_of,
@@ -89,49 +90,57 @@ class ExampleCandidates:
     def leaning(self, candidate: Candidate) -> tuple[Prompt, Lean] | None:
         """The prompt whose examples may make `candidate` give an answer too often, and this answer.
 
-        Its own results show that. None where there is none, or where no examples may be tried.
+        Its own results show that. None where there is none, or where its examples may not be changed.
         """
         if not self._search.context.settings.examples:
             return None
         results = candidate.results.get(Split.TRAIN, ())
         for prompt in self._search.group.prompts:
-            if has_examples(candidate.overlay.get(prompt.name, prompt.prose)):
-                pool = self._pool(prompt, self._newest(self._search.best))
-                right = {example.case: example.answer for example in pool}
-                if (lean := find_lean(right, results, prompt.name)) is not None:
-                    return prompt, lean
+            text = candidate.overlay.get(prompt.name, prompt.prose)
+            if not has_examples(text) or prompt.takes_no_examples or _is_edited(text):
+                continue
+            pool = self._pool(prompt, self._newest(self._search.best))
+            right = {example.case: example.answer for example in pool}
+            if (lean := find_lean(right, results, prompt.name)) is not None:
+                return prompt, lean
         return None
 
     def rebalanced(
-        self, id: str, candidate: Candidate, prompt: Prompt, lean: Lean, turns: int
+        self, id: str, candidate: Candidate, prompt: Prompt, lean: Lean, halvings: int
     ) -> Candidate | None:
-        """`candidate` with fewer examples for an answer that comes too often; None without such a set.
+        """`candidate` with another mix of examples, so that an answer comes less often; None without one.
 
         The examples that come in are cases that it fails, as far as there are any.
 
-        :param turns: how often exchanges of the same examples went too far so far.
+        :param halvings: how often exchanges of the same examples went too far so far.
         """
         text = candidate.overlay.get(prompt.name, prompt.prose)
+        before = examples_in(text)
         newest, redact = self._newest(self._search.best), self._search.context.hooks.redact
         shown = shown_by(self._search.group.prompts, candidate.overlay, newest, redact)
-        others = [example for example in self._pool(prompt, newest) if example.case not in shown]
-        failed = {r.case.id for r in candidate.results.get(Split.TRAIN, ()) if r.failing is not None}
+        # More of them cost tokens with each call, and cases that could judge the text.
+        most = min(FIRST_SIZE, self._search.context.settings.examples) - len(before)
+        room = max(0, min(most, self._most_shown(newest) - len(shown)))
         seed = f"{self._search.context.settings.seed}/{candidate.id}"
+        failed = {r.case.id for r in candidate.results.get(Split.TRAIN, ()) if r.failing is not None}
+        others = [
+            example
+            for example in self._pool(prompt, newest)
+            if example.case not in shown and length_of(example) * (len(before) + room) <= ROOM
+        ]
         random.Random(seed).shuffle(others)
         others.sort(key=lambda example: example.case not in failed)
-        # More of them cost tokens with each call, and cases that could judge the text.
-        most = min(FIRST_SIZE, self._search.context.settings.examples) - len(examples_in(text))
-        room = max(0, min(most, self._half(newest) - len(shown)))
-        examples = rebalanced(examples_in(text), others, lean, seed=seed, room=room, turns=turns)
+        examples = rebalanced(before, others, lean, seed=seed, room=room, halvings=halvings)
         written = with_examples(text, examples, form_of_examples(text) or Form.BLOCK)
-        if written == text or (prompt.name, written) in self._tries.texts:
+        tried = (prompt.name, written) in self._tries.texts or self._is_too_long(prompt, written)
+        if examples == before or tried:
             return None
         self._tries.texts.add((prompt.name, written))
         return self._search.build_checked_candidate(
             Candidate(
                 id,
                 tuple(dict.fromkeys((*candidate.prompts, prompt.name))),
-                f"Do what {candidate.id} does, with fewer examples for the answer {lean.told}.",
+                f"Do what {candidate.id} does, with other examples, so that {lean.told} comes less often.",
                 growth=candidate.growth,
                 kind=Kind.EXAMPLES,
             ),
@@ -164,7 +173,7 @@ class ExampleCandidates:
         """
         most = self._search.context.settings.examples
         results = self._newest(incumbent)
-        half = self._half(results)
+        most_shown = self._most_shown(results)
         for prompt in prompts if most else ():
             if prompt.takes_no_examples:
                 continue
@@ -184,12 +193,12 @@ class ExampleCandidates:
             drawn = [(form, examples) for form in forms for examples in sets]
             drawn.sort(key=lambda one: self._promise(len(one[1]), one[0]))
             for form, examples in _one_of_each(drawn):
-                if len(shown.union(example.case for example in examples)) <= half:
+                if len(shown.union(example.case for example in examples)) <= most_shown:
                     yield prompt, with_examples(text, examples, form), len(examples)
             if body != text:
                 yield prompt, body, 0
 
-    def _half(self, results: Sequence[CaseResult]) -> int:
+    def _most_shown(self, results: Sequence[CaseResult]) -> int:
         """How many training cases all prompts together may show at most."""
         return sum(result.rate is not None for result in results) // 2
 
@@ -213,6 +222,11 @@ class ExampleCandidates:
             besides=self._search.original.evidence(Split.VALIDATION),
             redact=self._search.context.hooks.redact,
         )
+
+
+def _is_edited(text: str) -> bool:
+    """Whether somebody has edited the examples in `text`, so that they cannot be read back as they stand."""
+    return with_examples(text, examples_in(text), form_of_examples(text) or Form.BLOCK) != text
 
 
 def _one_of_each(drawn: Sequence[ExampleSet]) -> Iterator[ExampleSet]:

@@ -46,7 +46,7 @@ class IterationPlanner:
         if kind in self._state.ways:
             self._state.ways[kind].note(won)
 
-    def first_examples(self) -> None:
+    def forget_rewrites(self) -> None:
         """The incumbent has examples now: what texts won without any tells little of rewrites with them."""
         self._state.ways[Kind.REWRITE] = Payoff()
 

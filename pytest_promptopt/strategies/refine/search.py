@@ -347,7 +347,7 @@ class RefineSearch(BaseSearch):
             iteration.put(candidate.decided(ACCEPTED, candidate.why))
             before, self.best = self.best, candidate.to_evaluated()
             if self._shows_examples(self.best) and not self._shows_examples(before):
-                self._planner.first_examples()
+                self._planner.forget_rewrites()
             self.state.accepted.append(self.best)
         for candidate in ranked[1:]:
             why = f"candidate {self.best.id} goes before it; {candidate.why}"

@@ -86,14 +86,14 @@ class CandidateSelection:
         self._note_ways(contenders, base)
         leader = self._leader(contenders)
         if leader is not None and (merged := self._merged(contenders, iteration)):
-            leader = self._follow(merged, leader, iteration, self._state.merging)
+            leader = self._follow(merged, leader, leader, iteration, self._state.merging)
         if leader is not None:
             leader = self._balanced(leader, self._ran(iteration.undecided(contenders)), iteration)
         while leader is not None and self._looked_closer(leader, iteration):
             contenders = iteration.undecided(contenders)
             leader = self._leader([*contenders, iteration[leader.id]])
         if leader is not None and (ablated := self._ablated(leader, iteration)):
-            self._follow(ablated, leader, iteration, self._state.ablating)
+            self._follow(ablated, leader, leader, iteration, self._state.ablating)
 
     def _note_refused(self, contenders: Sequence[Candidate]) -> None:
         """Remember those that have turned out not to be usable."""
@@ -124,8 +124,6 @@ class CandidateSelection:
         posterior, incumbent = candidate.posterior, self._search.best.posterior
         if candidate.verdict or posterior is None or iteration.phase is not Phase.TRAINING:
             return False
-        if says_the_same(candidate):
-            return False
         look = SHORT_LOOK if self._planner.short() else LOOK
         assert incumbent is not None
         if posterior.lead(incumbent).mean <= 0 or self.unfixed(candidate):
@@ -152,17 +150,24 @@ class CandidateSelection:
         return True
 
     def _follow(
-        self, made: Candidate, leader: Candidate, iteration: OpenIteration, payoff: Payoff
+        self,
+        made: Candidate,
+        parent: Candidate,
+        leader: Candidate,
+        iteration: OpenIteration,
+        payoff: Payoff,
     ) -> Candidate:
-        """Race a text that was made of the leader against it; the one that is ahead."""
+        """Race a text against the one that it was made of; it or the leader, whichever is ahead."""
         iteration.put(made)
         if made.verdict:
             payoff.note(0.0)
             return leader
         assert leader.posterior is not None
-        self._races.run([made], leader.posterior, iteration)
+        assert parent.posterior is not None
+        self._races.run([made], parent.posterior, iteration)
         made = iteration[made.id]
-        if made.posterior is not None and made.posterior.lead(leader.posterior).mean > 0:
+        ahead = made.posterior is not None and made.posterior.lead(leader.posterior).mean > 0
+        if ahead and not says_the_same(made):
             self._looked_closer(made, iteration)
             made = iteration[made.id]
         if made.posterior is None:  # it was refused
@@ -213,22 +218,25 @@ class CandidateSelection:
     def _balanced(
         self, leader: Candidate, others: Sequence[Candidate], iteration: OpenIteration
     ) -> Candidate:
-        """The best of the leader and of texts with fewer examples for an answer that comes too often.
+        """The best of the leader and of texts with other examples, for an answer that comes too often.
 
         They are made of all, the best first, as what else a text could do does not show while it gives the
         same answer to most cases: each of the one before it, since where that ends is found step by step.
         """
         for begun in (leader, *(other for other in others if other.id != leader.id)):
-            newest, turns, last = begun, 0, ""
+            newest, halvings, missing = begun, 0, frozenset[str]()
             while self._worth_balancing(leader) and (found := self._example_candidates.leaning(newest)):
                 prompt, lean = found
-                turns += last not in ("", lean.told)
-                made = self._example_candidates.rebalanced(iteration.next_id, newest, prompt, lean, turns)
+                # What was brought in comes too often now: that was too much of it.
+                halvings += lean.answer in missing
+                made = self._example_candidates.rebalanced(iteration.next_id, newest, prompt, lean, halvings)
                 if made is None:
                     break
-                leader = self._follow(made, leader, iteration, self._state.balancing)
-                newest, last = iteration[made.id], lean.told
+                leader = self._follow(made, newest, leader, iteration, self._state.balancing)
+                newest, missing = iteration[made.id], frozenset(lean.missing)
                 if newest.verdict:
+                    if not made.verdict:
+                        self._note_refused([newest])
                     break
         return leader
 
