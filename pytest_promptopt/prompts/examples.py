@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from itertools import chain, groupby
+from itertools import groupby
 
 from pytest_promptopt.prompts.kept_regions import line_outside, mark_places
+from pytest_promptopt.prompts.last_turn import LastTurn, between, last_turn
 from pytest_promptopt.prompts.templates import (
     EXAMPLES_BEGIN,
     EXAMPLES_END,
@@ -32,9 +33,6 @@ _BEGINNINGS = (EXAMPLES_BEGIN, INPUTS_BEGIN)
 
 #: The first line of a block, and how it calls what is to be answered.
 _HEADING, _ANSWER = "Examples:", "answer"
-
-#: How the turns of ``messages=`` are called among the inputs of a case.
-_CHAT = re.compile(r"(user|assistant)( \d+)?")
 
 _CODE = re.compile(r"\{[{%#]")
 
@@ -73,7 +71,7 @@ def with_examples(prose: str, examples: Sequence[Example], form: Form = Form.TUR
     if not examples:
         return body
     last = _last_turn(body, form)
-    if last is None or not all(map(last.shows, examples)):
+    if last is None or not all(last.shows(example.inputs) for example in examples):
         return _placed(body, _block_place(body), _block(examples), Form.BLOCK)
     pairs = [(_escaped(last.filled(example.inputs)), _escaped(example.answer)) for example in examples]
     turns = [f"user:\n{asked}\nassistant:\n{answer}" for asked, answer in pairs]
@@ -190,91 +188,12 @@ def fault_of_examples(prose: str, *, current: str = "") -> str | None:
     return None
 
 
-# ---------------------------------------------------------------------------------------------- the last turn
-
-
-@dataclass(frozen=True)
-class _LastTurn:
-    """The last user turn of a body: ``texts[0] {{ names[0] }} texts[1] ...``, with a text at both ends.
-
-    :param place: the line of the body before which examples stand.
-    :param opening: the lines that must follow them, where the body has no role lines.
-    """
-
-    texts: tuple[str, ...]
-    names: tuple[str, ...]
-    place: int
-    opening: tuple[str, ...]
-
-    def shows(self, example: Example) -> bool:
-        """Whether the example is all in this turn: none of it in the turns of ``messages=``."""
-        others = example.inputs.keys() - set(self.names)
-        return {*self.names} <= example.inputs.keys() and not any(map(_CHAT.fullmatch, others))
-
-    def filled(self, inputs: Mapping[str, str]) -> str:
-        values = (inputs[name] for name in self.names)
-        return self.texts[0] + "".join(chain(*zip(values, self.texts[1:], strict=True)))
-
-    def inputs_of(self, text: str) -> dict[str, str] | None:
-        """The inputs that make `text` of this turn; None when there are none, or when others do as well."""
-        values = _between(self.texts, text)
-        mirrored = _between([part[::-1] for part in reversed(self.texts)], text[::-1])
-        if values is None or mirrored is None or values != [value[::-1] for value in reversed(mirrored)]:
-            return None
-        inputs = dict(zip(self.names, values, strict=True))
-        return inputs if self.filled(inputs) == text else None
-
-
-def _last_turn(body: str, form: Form) -> _LastTurn | None:
-    """None for a block, or when the body cannot be shown as turns.
-
-    Such a body ends otherwise, or holds more than plain variables.
-    """
-    last = None if form is Form.BLOCK else _whole_last_turn(body)
-    if last is None or form is Form.TURNS:
-        return last
-    first, *between = last.texts
-    return replace(last, texts=(first.rpartition("\n")[2], *between[:-1], between[-1].partition("\n")[0]))
-
-
-def _whole_last_turn(body: str) -> _LastTurn | None:
-    turn, lines = split_turns(body, first_line=1)[-1], body.split("\n")
-    if turn.role not in (None, "user") or (turn.role is None and any(map(is_role_line, lines))):
-        return None
-    texts, names = [""], []
-    for part in plain_parts(turn.source) or ():
-        if part.is_variable:
-            names.append(part.text)
-            texts.append("")
-        else:
-            texts[-1] += part.text
-    if not names:
-        return None
-    if turn.role is None:
-        return _LastTurn(tuple(texts), tuple(names), 0, ("user:",))
-    place = max(number for number, line in enumerate(lines) if is_role_line(line))
-    if line_outside(body, place) != place:
-        return None
-    return _LastTurn(tuple(texts), tuple(names), place, ())
-
-
-def _between(parts: Sequence[str], text: str) -> list[str] | None:
-    """What stands in `text` between these parts, which begin and end it; each as short as can be."""
-    first, *others, last = parts
-    start, end = len(first), len(text) - len(last)
-    if start > end or not text.startswith(first) or not text.endswith(last):
-        return None
-    values = []
-    for part in others:
-        found = text.find(part, start, end)
-        if found < 0:
-            return None
-        values.append(text[start:found])
-        start = found + len(part)
-    return [*values, text[start:end]]
-
-
 # ------------------------------------------------------------------------------------------------- the region
+
+
+def _last_turn(body: str, form: Form) -> LastTurn | None:
+    """None for a block, or when the body cannot be shown as turns."""
+    return None if form is Form.BLOCK else last_turn(body, lines_alone=form is Form.INPUTS)
 
 
 @dataclass(frozen=True)
@@ -307,7 +226,7 @@ class _Region:
             yield found or filled == shown
 
     @cached_property
-    def _last(self) -> _LastTurn | None:
+    def _last(self) -> LastTurn | None:
         return _last_turn(self.body, self.form)
 
     @cached_property
@@ -322,7 +241,7 @@ class _Region:
             shown = _text(source) or source
             inputs = example.inputs.items() if example is not None else ()
             read = frozenset((name, fold_case_and_space(text)) for name, text in inputs)
-            is_own = last is not None and _between(last.texts, shown) is not None
+            is_own = last is not None and between(last.texts, shown) is not None
             found.append((fold_case_and_space(shown), read if example is not None else None, is_own))
         return tuple(found)
 
@@ -358,7 +277,7 @@ def _placed(body: str, place: int, text: str, form: Form) -> str:
     return "\n".join([*lines[:place], begin, text, EXAMPLES_END, *lines[place:]])
 
 
-def _read_turns(last: _LastTurn | None, user: Turn, assistant: Turn) -> Example | None:
+def _read_turns(last: LastTurn | None, user: Turn, assistant: Turn) -> Example | None:
     asked, answer = _text(user.source), _text(assistant.source)
     inputs = last.inputs_of(asked) if last is not None and asked is not None else None
     return Example(inputs, answer) if inputs is not None and answer is not None else None

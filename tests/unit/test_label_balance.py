@@ -89,6 +89,26 @@ def test_free_text_has_no_labels() -> None:
     assert lean(right, ["yes"] * 8) is None
 
 
+def test_the_more_labels_there_are_the_clearer_it_must_be() -> None:
+    """Of many labels one always comes a little too often."""
+    two, ten = ["a", "b"] * 10, [*"abcdefghij"] * 2
+    assert lean(two, ["a"] * 6 + two[6:]) is not None, "three too many, and none too few"
+    came = [*"aaaa", *ten[4:]]
+    assert lean(ten, came) is None
+    assert lean(ten, ["a"] * 10 + ten[10:]) is not None
+
+
+def test_numbers_keep_their_sign() -> None:
+    right = [json.dumps({"score": [-1, 1][n % 2]}) for n in range(8)]
+    found = lean(right, [json.dumps({"score": -1})] * 8)
+    assert found == Lean("score", "-1", 0.5, {"1": 4}, "-1")
+
+
+def test_a_key_that_one_of_many_answers_lacks_may_lean() -> None:
+    right = [json.dumps({"currency": ["USD", "EUR"][n % 2]}) for n in range(19)] + ["{}"]
+    assert lean(right, [json.dumps({"currency": "USD"})] * 20) is not None
+
+
 @pytest.mark.parametrize("answer", ["{", '{"a": [', "[1]", "{1: 2}", "", '{"a": {"b": 1}}'])
 def test_what_is_no_json_object_has_no_parts_by_key(answer: str) -> None:
     assert set(label_parts(answer)) <= {""}

@@ -19,7 +19,7 @@ from pytest_promptopt.prompts.examples import (
     without_each,
     without_examples,
 )
-from pytest_promptopt.records import CaseResult, Outcome, Status
+from pytest_promptopt.records import CaseResult, Outcome, Split, Status
 from tests.refine_world import FakePrompt, World, needs
 
 BODY = "Route {{ ticket }}."
@@ -162,13 +162,60 @@ def test_another_case_with_the_same_answer_takes_the_place_of_the_example() -> N
     assert after[2].inputs in [suite.inputs(case) for case in (0, 6, 8, 10)]
 
 
-def test_it_is_the_same_one_each_time() -> None:
+def test_it_is_the_same_one_each_time_whatever_is_learned_meanwhile() -> None:
+    """Else a text would have results of two other texts, and cases would be paid for twice."""
+    suite = Suite()
+    evaluator = suite.evaluator()
+    # The case that is nearest in length of all is not known yet.
+    evaluator.evaluate([Trial({}, (suite.ids[2], suite.ids[5], suite.ids[10], suite.ids[11]))])
+    suite.evaluated.clear()
+    text = labelled(suite, 2, 5)
+    evaluator.evaluate([Trial({"route.md": text}, suite.ids[2:3])])
+    evaluator.evaluate([Trial({}, suite.ids)])
+    evaluator.evaluate([Trial({"route.md": text}, suite.ids[2:3])])
+    first, _, last = suite.ran()
+    assert examples_in(first[0])[0].inputs == suite.inputs(10)
+    assert first == last
+
+
+def test_what_takes_its_place_is_not_much_longer_and_has_the_same_inputs() -> None:
     suite = Suite()
     evaluator = known(suite)
-    for _ in range(2):
-        evaluator.evaluate([Trial({"route.md": labelled(suite, 2, 5)}, suite.ids[2:3])])
-    (one, other) = suite.ran()
-    assert one == other
+    brief = Example({"ticket": "x"}, "label-a")
+    other = Example({"mail": suite.inputs(2)["ticket"]}, "label-a")
+    shown = suite.inputs(2)
+    fitting = Example(shown, "label-a")
+    assert evaluator._nearest("route.md", fitting, ()) is not None
+    assert evaluator._nearest("route.md", brief, ()) is None
+    assert evaluator._nearest("route.md", other, ()) is None
+
+
+def test_a_twin_of_a_validation_case_does_not_take_its_place() -> None:
+    """Where no other one has its answer, it goes without."""
+    validation = replace(Suite().needs[0], id="v", split=Split.VALIDATION)
+    suite = Suite()
+    suite.needs = [suite.needs[0], *suite.needs[1::2], validation]
+    ran = suite.evaluate
+
+    def asking_the_same(trials: Sequence[Trial]) -> list[tuple[CaseResult, ...]]:
+        twin = suite.needs[0].run({"route.md": ""}).calls[0].variables
+        return [
+            tuple(
+                replace(r, outcomes=tuple(_asking(o, twin) for o in r.outcomes)) if r.case.id == "v" else r
+                for r in results
+            )
+            for results in ran(trials)
+        ]
+
+    suite.evaluate = asking_the_same  # type: ignore[method-assign]
+    evaluator = suite.evaluator()
+    evaluator.evaluate([Trial({}, suite.ids)])
+    asked = Example({"ticket": "another one of about that length"}, "label-a")
+    assert evaluator._nearest("route.md", asked, ()) is None
+
+
+def _asking(outcome: Outcome, inputs: Mapping[str, str]) -> Outcome:
+    return replace(outcome, calls=tuple(replace(call, variables=inputs) for call in outcome.calls))
 
 
 def test_where_all_with_its_answer_are_shown_it_goes_without() -> None:

@@ -27,6 +27,7 @@ from pytest_promptopt.optimizer.prompt_groups import PromptGroup, connected_grou
 from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.optimizer.race import BATCH
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
+from pytest_promptopt.optimizer.verdict_model import Kind
 from pytest_promptopt.prompts.examples import (
     Example,
     Form,
@@ -193,6 +194,12 @@ class TestSets:
     def test_a_label_that_a_good_set_has_not_comes_too(self) -> None:
         for drawn in draw_example_sets(pool(*"abc" * 8), seed=1, sizes=(8,), like=pool(*"aab")):
             assert Counter(example.answer for example in drawn) == {"a": 4, "b": 2, "c": 2}
+
+    def test_where_a_good_set_has_few_labels_the_others_come_as_often(self) -> None:
+        """A label that fails comes first, be it one that the good set has or not."""
+        everything = pool(*"abcdefghij" * 2, fails="efgh")
+        for drawn in draw_example_sets(everything, seed=1, sizes=(4,), like=pool(*"abcd")):
+            assert {example.answer for example in drawn} == {*"efgh"}
 
     def test_where_there_are_more_labels_than_places_those_that_fail_come_first(self) -> None:
         for drawn in draw_example_sets(pool(*"aabbccddee", fails="bd"), seed=1, sizes=(2,)):
@@ -615,3 +622,89 @@ def test_examples_that_stand_in_the_prompt_stay_where_no_others_are_allowed() ->
     texts = [trial.overlay["route.md"] for trials in world.evaluated for trial in trials if trial.overlay]
     assert texts
     assert all(examples_in(text) == shown for text in texts)
+
+
+def leaning_search(*, prose: str, **settings: Any) -> tuple[RefineSearch, Candidate]:
+    """A search, and a candidate with this text that was run on all training cases."""
+    world = Leaning(suite())
+    group = connected_groups(world.prompts, world.cases)[0]
+    context = world.search_context(group, replace(SETTINGS, **{"examples": 8, **settings}))
+    search = RefineSearch(group, context)
+    search.start_search()
+    overlay = {"route.md": prose}
+    (results,) = search.evaluate([overlay], group.ids(TRAIN))
+    return search, Candidate("1.1", ("route.md",), "", overlay=overlay, results={TRAIN: results})
+
+
+def shown_cases(*places: int) -> str:
+    cases = suite()
+    examples = [
+        Example(answering(cases[place], "").calls[0].variables, f"label-{cases[place].rule}")
+        for place in places
+    ]
+    return with_examples("Route {{ ticket }}.", examples)
+
+
+def test_what_comes_in_are_cases_that_the_text_fails() -> None:
+    """Here all of label b that it does not show; none of label a."""
+    search, candidate = leaning_search(prose=shown_cases(0, 2, 4, 6, 1, 3, 5, 7))
+    found = search._example_candidates.leaning(candidate)
+    assert found is not None
+    made = search._example_candidates.rebalanced("1.2", candidate, *found, 0)
+    assert made is not None
+    before, after = (examples_in(each.overlay["route.md"]) for each in (candidate, made))
+    new = [example for example in after if example not in before]
+    assert len(new) == 2
+    assert {example.answer for example in new} == {"label-b"}
+
+
+def test_the_same_examples_are_not_exchanged_twice_in_the_same_way() -> None:
+    search, candidate = leaning_search(prose=shown_cases(0, 2, 4, 6, 1, 3, 5, 7))
+    found = search._example_candidates.leaning(candidate)
+    assert found is not None
+    made = [search._example_candidates.rebalanced("1.2", candidate, *found, 0) for _ in range(2)]
+    assert made[0] is not None
+    assert made[1] is None
+
+
+def test_examples_that_somebody_has_edited_are_not_exchanged() -> None:
+    """They cannot be read back, so an exchange would lose them."""
+    whole = shown_cases(0, 2, 4, 6, 1, 3, 5, 7)
+    search, candidate = leaning_search(prose=whole)
+    edited = whole.replace("label-b", "{{ ticket }}", 1)
+    assert search._example_candidates.leaning(candidate) is not None
+    assert search._example_candidates.leaning(replace(candidate, overlay={"route.md": edited})) is None
+
+
+def test_where_an_exchange_went_too_far_half_as_many_are_exchanged() -> None:
+    """Under four examples for each label it says "a", under two and six "b", under three and five what is
+    right."""
+    world = Tipping(suite())
+    result = world.result(examples=8, optimizer_model=NO_MODEL, max_iterations=1)
+    assert result.outcome == "improved"
+    assert Counter(example.answer for example in examples_in(result.after)) == {"label-a": 3, "label-b": 5}
+
+
+class Tipping(World):
+    """A target that answers "b" as soon as a third of its examples at most are for "a"."""
+
+    def _results(self, trial: Trial) -> tuple[CaseResult, ...]:
+        shown = Counter(e.answer for e in examples_in(trial.overlay.get("route.md", "")))
+        share = shown["label-a"] / max(1, shown.total())
+        found = []
+        for need in (need for need in self.needs if need.id in trial.cases):
+            said = "label-b" if share <= 0.3 else "label-a" if share >= 0.4 else f"label-{need.rule}"
+            found.append(
+                CaseResult(need.record(), (answering(need, said if shown else "Well, it depends."),))
+            )
+        return tuple(found)
+
+
+def test_rewrites_are_asked_for_anew_once_there_are_examples() -> None:
+    """What they won without any tells little."""
+    search, _ = leaning_search(prose=shown_cases(0, 1))
+    for _ in range(5):
+        search._planner.tried(Kind.REWRITE, 0.0)
+    few = search.state.ways[Kind.REWRITE].expected
+    search._planner.forget_rewrites()
+    assert search.state.ways[Kind.REWRITE].expected > 5 * few
