@@ -23,6 +23,7 @@ from pytest_promptopt.optimizer.example_sets import (
     standing_in,
     usable_examples,
 )
+from pytest_promptopt.optimizer.label_balance import Lean
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup, connected_groups
 from pytest_promptopt.optimizer.protocols import Trial
 from pytest_promptopt.optimizer.race import BATCH
@@ -645,17 +646,26 @@ def shown_cases(*places: int) -> str:
     return with_examples("Route {{ ticket }}.", examples)
 
 
-def test_what_comes_in_are_cases_that_the_text_fails() -> None:
-    """Here all of label b that it does not show; none of label a."""
+@pytest.mark.parametrize("id", ["1.1", "1.2", "1.3", "1.4", "1.5"])
+def test_what_comes_in_are_cases_that_the_text_fails(id: str) -> None:
+    """It passes some of label b that it does not show."""
     search, candidate = leaning_search(prose=shown_cases(0, 2, 4, 6, 1, 3, 5, 7))
+    cases = suite()
+    passing = {cases[place].id: cases[place] for place in range(9, 21, 2)}
+    results = tuple(
+        replace(result, outcomes=(answering(passing[result.case.id], "label-b"),))
+        if result.case.id in passing
+        else result
+        for result in candidate.results[TRAIN]
+    )
+    candidate = replace(candidate, id=id, results={TRAIN: results})
     found = search._example_candidates.leaning(candidate)
     assert found is not None
-    made = search._example_candidates.rebalanced("1.2", candidate, *found, 0)
+    made = search._example_candidates.rebalanced("1.6", candidate, *found, 0)
     assert made is not None
-    before, after = (examples_in(each.overlay["route.md"]) for each in (candidate, made))
-    new = [example for example in after if example not in before]
-    assert len(new) == 2
-    assert {example.answer for example in new} == {"label-b"}
+    new = in_text(made.overlay, Leaning(suite())) - in_text(candidate.overlay, Leaning(suite()))
+    assert new
+    assert new <= {cases[place].id for place in (21, 23)}
 
 
 def test_the_same_examples_are_not_exchanged_twice_in_the_same_way() -> None:
@@ -676,13 +686,19 @@ def test_examples_that_somebody_has_edited_are_not_exchanged() -> None:
     assert search._example_candidates.leaning(replace(candidate, overlay={"route.md": edited})) is None
 
 
-def test_where_an_exchange_went_too_far_half_as_many_are_exchanged() -> None:
-    """Under four examples for each label it says "a", under two and six "b", under three and five what is
-    right."""
-    world = Tipping(suite())
-    result = world.result(examples=8, optimizer_model=NO_MODEL, max_iterations=1)
+def test_where_an_exchange_went_too_far_half_as_many_are_exchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under four examples for each label it says "a", under two and six "b", under three and five both."""
+    exchanges: list[tuple[str, int]] = []
+    rebalance = ExampleCandidates.rebalanced
+
+    def noted(self: Any, id: str, text: Any, prompt: Any, lean: Lean, halvings: int) -> Candidate | None:
+        exchanges.append((lean.spelled, halvings))
+        return rebalance(self, id, text, prompt, lean, halvings)
+
+    monkeypatch.setattr(ExampleCandidates, "rebalanced", noted)
+    result = Tipping(suite()).result(examples=8, optimizer_model=NO_MODEL, max_iterations=1)
     assert result.outcome == "improved"
-    assert Counter(example.answer for example in examples_in(result.after)) == {"label-a": 3, "label-b": 5}
+    assert exchanges[:2] == [("label-a", 0), ("label-b", 1)]
 
 
 class Tipping(World):
