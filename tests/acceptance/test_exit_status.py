@@ -1002,7 +1002,11 @@ OPTIMIZING = [
     optimizing("there is nothing to improve", OK, said="*left alone*", prompt=GOOD),
     optimizing("a case fails under the new text, too", FAILED, ONCE, tests=HOPELESS_TRAIN),
     optimizing(
-        "a case fails under the new text, too, and its gate holds", OK, ONCE, HOLDS, tests=HOPELESS_TRAIN
+        "a case fails under the new text, too, and its gate holds",
+        OK,
+        ONCE,
+        "--promptopt-min-pass-rate=60%",
+        tests=HOPELESS_TRAIN,
     ),
     optimizing(
         "a prompt is improved, and its gate fails",
