@@ -216,12 +216,10 @@ def draw_example_sets(
         label = label_by(fitting)
         for number in range(SETS):
             chooser = random.Random(f"{seed}/{size}/{number}")
-            mixed = _mixed(fitting, first, chooser) if label is None else []
-            drawn = (
-                _diverse(mixed[:MAX_COMPARED], size, first)
-                if label is None
-                else _balanced(fitting, label, size, first, chooser, like)
-            )
+            if label is None:
+                drawn = _diverse(_mixed(fitting, first, chooser)[:MAX_COMPARED], size, first)
+            else:
+                drawn = _balanced(fitting, label, size, first, chooser, like)
             chooser.shuffle(drawn)
             found.setdefault(frozenset(example.case for example in drawn), tuple(drawn))
     return list(found.values())
