@@ -7,7 +7,6 @@ each answer does not even this out; what the text answered shows which examples 
 
 from __future__ import annotations
 
-import json
 import math
 import random
 from collections import Counter, defaultdict
@@ -16,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from pytest_promptopt.failures.answer_format import strip_wrapping
 from pytest_promptopt.failures.label_vocabulary import could_be_label, fold_label, is_number
-from pytest_promptopt.optimizer.label_rates import KNOWN, PER_LABEL
+from pytest_promptopt.optimizer.label_rates import KNOWN, PER_LABEL, json_object
 from pytest_promptopt.prompts.examples import Example
 from pytest_promptopt.records import CaseResult
 from pytest_promptopt.text import quote, value_text
@@ -56,12 +55,8 @@ def _folded(text: str) -> str:
 
 def _parts(answer: str) -> Mapping[str, str]:
     inside = strip_wrapping(answer)[0]
-    texts = {"": inside}
-    if inside.startswith("{"):
-        try:
-            texts = {key: value_text(value) for key, value in json.loads(inside).items()}
-        except (ValueError, RecursionError):
-            return {}
+    found = json_object(inside)
+    texts = {"": inside} if found is None else {key: value_text(value) for key, value in found.items()}
     return {field: text for field, text in texts.items() if could_be_label(text)}
 
 

@@ -88,7 +88,7 @@ def _tallies(results: Iterable[CaseResult], wanted: Mapping[str, str]) -> tuple[
     pairs = list(_pairs(counted, wanted))
     if not pairs or len(pairs) < KNOWN * len(counted):
         return ()
-    objects = [_object(pair.expected) for pair in pairs]
+    objects = [json_object(pair.expected) for pair in pairs]
     if not all(objects):
         return (_tally("", pairs),)
     return tuple(_tally(key, list(_field(key, pairs))) for key in _keys(objects))
@@ -152,7 +152,8 @@ def _got(outcome: Outcome) -> str:
     return outcome.calls[-1].text if outcome.calls else ""
 
 
-def _object(text: str) -> dict[str, object] | None:
+def json_object(text: str) -> dict[str, object] | None:
+    """The JSON object that `text` is; None when it is none."""
     if not text.lstrip().startswith("{"):
         return None
     try:
@@ -169,7 +170,7 @@ def _keys(objects: Sequence[Mapping[str, object] | None]) -> tuple[str, ...]:
 
 def _field(key: str, pairs: Iterable[_Pair]) -> Iterator[_Pair]:
     for pair in pairs:
-        wanted, given = (_object(text) or {} for text in (pair.expected, pair.got))
+        wanted, given = (json_object(text) or {} for text in (pair.expected, pair.got))
         # An answer that is no JSON, or lacks the key, has no value of it: it is wrong as a whole.
         got = value_text(given[key]) if key in given else ""
         yield _Pair(value_text(wanted[key]), got, right=key in given and wanted[key] == given[key])

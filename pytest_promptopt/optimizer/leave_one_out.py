@@ -123,20 +123,20 @@ class LeaveOneOutEvaluator:
         """
         if prompt not in self._pools:
             training, besides = (
-                [result for result in self._first.values() if (result.case.split is Split.TRAIN) is wanted]
-                for wanted in (True, False)
+                [result for result in self._first.values() if (result.case.split is Split.TRAIN) is trains]
+                for trains in (True, False)
             )
             examples = usable_examples(training, prompt, besides=besides, redact=self._redact)
             self._pools[prompt] = examples, label_by(examples) or answer_of
         pool, label = self._pools[prompt]
-        length = length_of(example)
+        length, wanted = length_of(example), label(example)
         fitting = (
             (abs(length_of(other) - length), other.case, other)
             for other in pool
             if other.case not in shown
             and other.inputs.keys() == example.inputs.keys()
             and length_of(other) <= LONGER * length
-            and label(other) == label(example)
+            and label(other) == wanted
         )
         nearest = min(fitting, key=lambda one: one[:2], default=None)
         return nearest[2] if nearest is not None else None
@@ -146,7 +146,8 @@ class LeaveOneOutEvaluator:
         for case, asked in self._inputs.items():
             for inputs in (inputs for name, inputs in asked if name == prompt):
                 yield case, inputs
-                yield case, {name: self._redact(text) for name, text in inputs.items()}
+                if self._redact is not keep_text:
+                    yield case, {name: self._redact(text) for name, text in inputs.items()}
 
     def _learn(self, measured: Iterable[Results]) -> bool:
         """Keep what new cases put into the prompts; whether there are any."""
