@@ -30,6 +30,9 @@ KNOWN = 0.9
 MAX_ROWS = 6
 MAX_INSTEAD = 2
 
+#: Answers whose counts are told of a text that was tried.
+MAX_GIVEN = 4
+
 
 @dataclass(frozen=True)
 class Row:
@@ -327,6 +330,23 @@ def describe_dominant_answers(label_tallies: Iterable[LabelTally]) -> Iterator[s
             answer, count = tally.collapsed
             name = f"{json_text(tally.field)}: " if tally.field else ""
             yield f"{name}it answered {quote(answer)} to {count} of {tally.total}, whatever was expected"
+
+
+def describe_given_answers(label_tallies: Iterable[LabelTally]) -> Iterator[str]:
+    """What was answered, a line for each tally: the answer that always came, or how often each label did."""
+    for tally in label_tallies:
+        if tally.collapsed or not tally.rows:
+            yield from describe_dominant_answers([tally])
+            continue
+        given = Counter({row.label: row.right for row in tally.rows})
+        for row in tally.rows:
+            given.update(dict(row.instead))
+        common = [(answer, count) for answer, count in given.most_common() if count]
+        told = [f"{quote(answer) if answer else 'no label'} {count}" for answer, count in common[:MAX_GIVEN]]
+        if more := sum(count for _, count in common[MAX_GIVEN:]):
+            told.append(f"others {more}")
+        name = f"{json_text(tally.field)}: " if tally.field else ""
+        yield f"{name}it answered {', '.join(told)}"
 
 
 def _instead(row: Row) -> str:

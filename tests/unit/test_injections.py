@@ -22,6 +22,7 @@ from pytest_promptopt.optimizer.proposal.replies import InvalidReply, Reply, par
 from pytest_promptopt.optimizer.proposal.requests import Brief, PassingCase, compose_request, repair_request
 from pytest_promptopt.prompt_check import PromptCheck
 from pytest_promptopt.prompts import PromptFile
+from pytest_promptopt.prompts.examples import Example
 from pytest_promptopt.records import (
     Answer,
     Call,
@@ -66,7 +67,7 @@ def brief(text: str) -> Brief:
     unstated = replace(failed, case="c2", expected=None)
     tried = Try(
         "1.1", "rewrite", True, "accepted", text, Counts(1, 1, 0, 1), None, text, text,
-        answers=(Answered(text, text, text),), always=(text,),
+        answers=(Answered(text, text, text),), given=(text,), examples=(Example({"ticket": text}, text),),
     )  # fmt: skip
     category = Category(text, 2, text, ("c1",), text, text, ("c1", "c2"))
     return Brief(
@@ -85,6 +86,7 @@ def brief(text: str) -> Brief:
         measured=(text, HARMLESS),
         tried=(replace(tried, text=HARMLESS), tried),
         given={"c1": {text: text}},
+        shown=(Example({"ticket": text}, text), Example({"ticket": HARMLESS}, text)),
     )
 
 

@@ -488,6 +488,54 @@ class TestMemory:
         content = section("tried", request(before, candidate("1.1", before, after, text="{{ ticket }}")))
         assert 'it answered "yes" to 10 of 10, whatever was expected' in content
 
+    def test_how_often_a_candidate_gave_which_answer_is_told(self) -> None:
+        """A model that leans to one answer shows it here long before it gives this answer only."""
+        before = cases(("yes", "no", 5), ("no", "no", 5))
+        after = [case(one.case.id, one.outcomes[0].expected, "no") for one in before[3:]]
+        after += [case(one.case.id, "yes", "yes") for one in before[:2]]
+        after += [case(before[2].case.id, "yes", "I do not know, it depends on the weather of the day.")]
+        content = section("tried", request(before, candidate("1.1", before, after, text="{{ ticket }}")))
+        assert '\nit answered "no" 7, "yes" 2, no label 1\n' in content
+
+    def test_answers_of_json_are_counted_by_key(self) -> None:
+        before = [case(f"c{n}", f'{{"cur": "{"EUR" if n % 2 else "USD"}"}}', "{}") for n in range(8)]
+        after = [case(f"c{n}", before[n].outcomes[0].expected, '{"cur": "EUR"}') for n in range(4)]
+        after += [case(f"c{n}", *[before[n].outcomes[0].expected] * 2) for n in range(4, 8)]
+        content = section("tried", request(before, candidate("1.1", before, after, text="{{ ticket }}")))
+        assert '\n"cur": it answered "EUR" 6, "USD" 2\n' in content
+
+    def test_one_rate_on_the_same_cases_makes_candidates_comparable(self) -> None:
+        """Each was run on other cases, against the text that was best at its time."""
+        tried = Try("1.1", "rewrite", False, REJECTED, ran=Counts(1, 5, 0, 9), rate=0.456)
+        measured = "fixed 1 of 5 failing run, broke 0 of 9 passing run; about 46% of all"
+        assert tried.measured == measured
+        assert tried.short() == f"✗ rewrite: {measured}"
+
+    def test_a_text_is_told_with_the_examples_that_stood_before_it(self) -> None:
+        """The same text with other examples is another prompt."""
+        three = [
+            Example({"ticket": f"{answer} {n}"}, answer) for n, answer in enumerate(("fee", "fee", "lost"))
+        ]
+        long = [Example({"ticket": "a"}, f"answer {number}") for number in range(6)]
+        prompt = FakePrompt(prose=with_examples("Sort {{ ticket }}.", three))
+        texts = (with_examples("Sort: {{ ticket }}.", each) for each in (three, three[::-1], long, ()))
+        tried = [candidate(f"1.{n}", self.BEFORE, self.BEFORE, text=text) for n, text in enumerate(texts)]
+        content = section("tried", request(self.BEFORE, *tried, prompt=prompt))
+        told = [line for line in content.split("\n") if line.startswith("it had")]
+        assert told == [
+            "it had the current examples",
+            'it had 3 examples: "fee" 2, "lost" 1; the last one "fee"',
+            "it had 6 examples",
+            "it had no examples",
+        ]
+        assert Try("1.1", "rewrite", False, REJECTED, examples=tuple(three)).short() == (
+            "✗ rewrite with 3 examples: not run"
+        )
+
+    def test_nothing_is_said_of_examples_where_no_text_has_any(self) -> None:
+        tried = candidate("1.1", self.BEFORE, self.BEFORE, text="Sort: {{ ticket }}.")
+        assert "examples" not in section("tried", request(self.BEFORE, tried))
+
     def test_why_a_text_was_refused_is_told_and_not_the_text(self) -> None:
         refused = Candidate(
             "1.1", (NAME,), "go", overlay={NAME: "secret"}, verdict=REFUSED, why="It is long."

@@ -10,21 +10,20 @@ from pytest_promptopt.failures import describe
 from pytest_promptopt.optimizer.acceptance import Comparison
 from pytest_promptopt.optimizer.candidates import ACCEPTED, REFUSED, Candidate
 from pytest_promptopt.optimizer.label_rates import (
-    describe_dominant_answers,
+    describe_given_answers,
     label_tallies,
     with_expected_value,
 )
 from pytest_promptopt.optimizer.verdict_model import Kind
-from pytest_promptopt.prompts.examples import without_examples
+from pytest_promptopt.prompts.examples import Example, examples_in, without_examples
 from pytest_promptopt.records import EPSILON, CaseResult, Split
 from pytest_promptopt.text import cut_end
 
 #: Iterations whose candidates are told one by one.
 RECENT_ITERATIONS = 2
 
-#: Answers that are told of one candidate, and characters of each of their texts.
+#: Answers that are told of one candidate.
 MAX_ANSWERS = 3
-MAX_SHOWN = 80
 
 #: Characters of an older lesson.
 MAX_LESSON = 160
@@ -85,7 +84,9 @@ class Try:
     :param further: the same for validation cases.
     :param reason: the optimizer's own words; empty where the tool made it.
     :param answers: training cases that it fails; `fixed` the inputs of some that it fixed.
-    :param always: what it answered whatever was expected, in lines.
+    :param given: how often it answered what, in lines.
+    :param rate: what share of all training cases it is expected to pass; None where nothing was foreseen.
+    :param examples: those that stood in the text.
     """
 
     id: str
@@ -99,7 +100,9 @@ class Try:
     why: str = ""
     answers: tuple[Answered, ...] = ()
     fixed: tuple[str, ...] = ()
-    always: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
+    rate: float | None = None
+    examples: tuple[Example, ...] = ()
 
     @property
     def measured(self) -> str:
@@ -107,6 +110,7 @@ class Try:
         if self.verdict == REFUSED:
             return self.why.rstrip(".")
         told = [str(self.ran)] if self.ran else []
+        told += [f"about {self.rate:.0%} of all"] if self.ran and self.rate is not None else []
         told += [f"on cases not shown: {self.further}"] if self.further else []
         return "; ".join(told) or "not run"
 
@@ -114,7 +118,8 @@ class Try:
         """The lesson in one line."""
         mark = "✓" if self.accepted else "✗"
         said = f": {self.reason}" if self.reason else ""
-        text = " ".join(f"{mark} {self.kind}: {self.measured}{said}".split())
+        beside = f" with {len(self.examples)} examples" if self.examples else ""
+        text = " ".join(f"{mark} {self.kind}{beside}: {self.measured}{said}".split())
         return cut_end(text, MAX_LESSON)
 
 
@@ -130,13 +135,14 @@ def lesson_of(candidate: Candidate, prompt: str, *, flaky: Collection[str] = ())
     if refused and kind in _MADE:
         return None  # the tool's own, refused by its own rules
     results = candidate.results.get(Split.TRAIN, ())
+    text = candidate.overlay.get(prompt, "")
     trained, validated = (candidate.compared.get(split) for split in (Split.TRAIN, Split.VALIDATION))
     return Try(
         id=candidate.id,
         kind=kind,
         accepted=candidate.verdict == ACCEPTED,
         verdict=candidate.verdict,
-        text="" if refused or kind == Kind.EXAMPLES else without_examples(candidate.overlay.get(prompt, "")),
+        text="" if refused or kind == Kind.EXAMPLES else without_examples(text),
         ran=count_cases(results, trained) if trained else None,
         further=count_cases(candidate.results.get(Split.VALIDATION, ()), validated) if validated else None,
         reason="" if kind in _MADE else candidate.reason,
@@ -147,7 +153,9 @@ def lesson_of(candidate: Candidate, prompt: str, *, flaky: Collection[str] = ())
             broken=trained.broken if trained else (),
         ),
         fixed=_inputs(results, prompt, trained.fixed if trained else ()),
-        always=tuple(describe_dominant_answers(label_tallies(results))),
+        given=tuple(describe_given_answers(label_tallies(results))),
+        rate=candidate.posterior.foresight().rate if candidate.posterior else None,
+        examples=tuple(examples_in(text)),
     )
 
 

@@ -24,6 +24,9 @@ JUDGED = ("pipeline_stages", "passing_trace", "failing_traces")
 #: `quote_text`.
 TAGS = Tags((*SECTIONS, *JUDGED, "reason"))
 
+#: Characters of an input or an answer where many are told, or in passing.
+MAX_SHOWN = 80
+
 #: Stands for a line break while a text is made harmless: a character that no writing uses.
 _BREAK = "\ue000"
 

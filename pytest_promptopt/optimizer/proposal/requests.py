@@ -8,14 +8,14 @@ close a section.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_promptopt.failures import Category, FailedCase
 from pytest_promptopt.optimizer.candidate_checks import COPIED_WORDS
 from pytest_promptopt.optimizer.proposal.critique import Critique
-from pytest_promptopt.optimizer.proposal.memory import MAX_SHOWN, Counts, Try
+from pytest_promptopt.optimizer.proposal.example_lines import lines_of_examples
+from pytest_promptopt.optimizer.proposal.memory import Counts, Try
 from pytest_promptopt.optimizer.proposal.quoting import (
     CRITIQUE,
     json_differences,
@@ -31,10 +31,6 @@ from pytest_promptopt.optimizer.protocols import Prompt
 from pytest_promptopt.prompts.examples import Example
 from pytest_promptopt.records import Answer, Message, Request
 from pytest_promptopt.text import cut_middle, encodable
-
-#: Answers of examples that a request lists, and examples that it shows, each with another answer.
-MAX_EXAMPLE_ANSWERS = 12
-MAX_EXAMPLES = 4
 
 #: A category of no more cases than this is not described: each of them says as much.
 FEW = 2
@@ -249,7 +245,7 @@ def _stable(brief: Brief) -> Iterator[str]:
     yield tests_section(brief)
     yield _section("measured", _measured(brief))
     yield prompt_section(brief)
-    yield _section("examples_before_it", _examples(brief))
+    yield _section("examples_before_it", lines_of_examples(brief.shown))
 
 
 def task_section(brief: Brief) -> str:
@@ -266,32 +262,6 @@ def tests_section(brief: Brief) -> str:
 def prompt_section(brief: Brief) -> str:
     """The text that is to be improved, as it is: it keeps its line breaks."""
     return f"<current_prompt>\n{brief.prose}\n</current_prompt>"
-
-
-def _examples(brief: Brief) -> Iterator[str]:
-    """Tells of the examples in the prompt, which belong to the tool: the writer must leave them."""
-    if not brief.shown:
-        return
-    yield (
-        f"The tool has put {len(brief.shown)} training cases with their answers before this text: each is "
-        "this text with the case filled in, and then the answer. They stay; write the text that goes with "
-        "them, which may be short."
-    )
-    answers = [cut_middle(each.answer, MAX_SHOWN) for each in brief.shown]
-    if len(answers) <= MAX_EXAMPLE_ANSWERS:
-        # Some models repeat the last answer, or the commonest one.
-        yield "their answers, in this order: " + ", ".join(map(quote_text, answers))
-    else:
-        common = sorted(Counter(answers).items(), key=lambda each: (-each[1], each[0]))
-        counted = (f"{quote_text(answer)} {count}" for answer, count in common[:MAX_EXAMPLE_ANSWERS])
-        yield f"their answers: {', '.join(counted)}; the last one {quote_text(answers[-1])}"
-    first: dict[str, Example] = {}
-    for each in brief.shown:
-        if each.inputs:
-            first.setdefault(each.answer, each)
-    for each in list(first.values())[:MAX_EXAMPLES]:
-        given = cut_middle(" ".join(each.inputs.values()), MAX_SHOWN)
-        yield f"{quote_text(given)}: {quote_text(cut_middle(each.answer, MAX_SHOWN))}"
 
 
 def _rules(brief: Brief) -> Iterator[str]:
@@ -430,7 +400,7 @@ def _inputs(inputs: Mapping[str, str]) -> Iterator[str]:
 def memory_sections(brief: Brief, room: int) -> Iterator[str]:
     """What was tried lately and what is known of all before, in at most `room` characters."""
     recent = int(room * (RECENT_SHARE if brief.lessons else 1.0))
-    told = tried_candidate_texts(brief.tried, brief.prose, recent)
+    told = tried_candidate_texts(brief.tried, brief.prose, recent, brief.shown)
     room -= sum(len(text) + 1 for text in told)
     lessons: list[str] = []
     for lesson in map(quote_line, brief.lessons):
