@@ -56,8 +56,9 @@ from pytest_promptopt.optimizer.proposal.requests import (
     memory_sections,
 )
 from pytest_promptopt.optimizer.proposal.tried_candidates import tried_candidate_texts
+from pytest_promptopt.optimizer.rate_posterior import RatePosterior
 from pytest_promptopt.optimizer.search_hooks import SearchHooks
-from pytest_promptopt.optimizer.verdict_model import Kind
+from pytest_promptopt.optimizer.verdict_model import Kind, VerdictModel
 from pytest_promptopt.prompts.examples import Example, with_examples
 from pytest_promptopt.records import (
     Answer,
@@ -274,6 +275,19 @@ class TestLabels:
             '"billing" 1/3 ("sales" 2)',
             '"sales" 3/3',
         ]
+
+    def test_cases_that_a_text_was_not_run_on_yet_are_counted_apart(self) -> None:
+        """Else `4 of 6 pass` would seem to be less, or more, than `9 of 12` an iteration later."""
+        results = cases(("sales", "sales", 3), ("billing", "sales", 2))
+        base = RatePosterior([one.case.id for one in results], VerdictModel())
+        base.add(results)
+        partly = RatePosterior(base.cases, VerdictModel(), base=base)
+        partly.add(results[:3])
+        incumbent = replace(version(results[:3]), posterior=partly)
+        (brief, *_) = briefing(results).briefs(1, Phase.TRAINING, incumbent)
+        assert section("measured", told(brief)).startswith(
+            "3 of 3 training cases pass; it was not run on 2 others yet"
+        )
 
     def test_one_answer_to_everything_is_seen(self) -> None:
         assert 'it answered "negative" to 12 of 12, whatever was expected' in request(REVIEWS)
@@ -498,9 +512,10 @@ class TestMemory:
         assert '\nit answered "no" 7, "yes" 2, no label 1\n' in content
 
     def test_answers_of_json_are_counted_by_key(self) -> None:
-        before = [case(f"c{n}", f'{{"cur": "{"EUR" if n % 2 else "USD"}"}}', "{}") for n in range(8)]
-        after = [case(f"c{n}", before[n].outcomes[0].expected, '{"cur": "EUR"}') for n in range(4)]
-        after += [case(f"c{n}", *[before[n].outcomes[0].expected] * 2) for n in range(4, 8)]
+        wanted = [f'{{"cur": "{"EUR" if number % 2 else "USD"}"}}' for number in range(8)]
+        before = [case(f"c{number}", text, "{}") for number, text in enumerate(wanted)]
+        got = ['{"cur": "EUR"}'] * 4 + wanted[4:]
+        after = [case(f"c{number}", text, got[number]) for number, text in enumerate(wanted)]
         content = section("tried", request(before, candidate("1.1", before, after, text="{{ ticket }}")))
         assert '\n"cur": it answered "EUR" 6, "USD" 2\n' in content
 

@@ -279,12 +279,14 @@ class Briefing:
         results = self._results(prompt, Split.TRAIN, incumbent)
         known = Known([prompt.prose, prompt.front.description, *texts_of(results)])
         tools = _shared_tools(results, prompt.name)
+        unrun = set(incumbent.unverified)
         return Brief(
             prompt=prompt,
             prose=without_examples(incumbent.text(prompt)),
             direction="",
             failing=feedback.failing,
             total=feedback.total,
+            unrun=sum(prompt.name in case.prompts and case.id in unrun for case in self._group.cases),
             categories=feedback.categories,
             target=self._target(prompt),
             checks=tuple(filter(None, (abridge_source(each, known) for each in _sources(results)))),

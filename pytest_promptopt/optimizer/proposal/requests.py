@@ -117,6 +117,7 @@ class Brief:
     :param shown: the examples that it has put there; of those without inputs only the answers are counted.
     :param critique: what a model said of the worst answers; None where it was not asked.
     :param tools: those that the target can call in every case, a line each.
+    :param unrun: training cases that the text was not run on yet; `failing` and `total` are of the others.
     """
 
     prompt: Prompt
@@ -138,6 +139,7 @@ class Brief:
     shown: tuple[Example, ...] = ()
     critique: Critique | None = None
     tools: tuple[str, ...] = ()
+    unrun: int = 0
 
 
 @dataclass(frozen=True)
@@ -283,7 +285,8 @@ def _measured(brief: Brief) -> Iterator[str]:
     if brief.total:
         own = f"; the {len(brief.shown)} that stand before it without their own example"
         besides = own * bool(brief.shown)
-        yield f"{brief.total - brief.failing} of {brief.total} training cases pass{besides}"
+        others = f"; it was not run on {brief.unrun} others yet" * bool(brief.unrun)
+        yield f"{brief.total - brief.failing} of {brief.total} training cases pass{others}{besides}"
     yield from map(quote_line, brief.measured)
 
 
