@@ -828,7 +828,7 @@ def test_what_was_measured_is_told_to_the_next_request() -> None:
     second, third, _, fourth = world.requests()[1:5]
     told = second.partition("<tried>\n")[2].partition("</tried>")[0]
     assert told == (
-        "#1.1 rewrite, accepted: fixed 1 of 4 failing run, no passing case was run\n"
+        "#1.1 rewrite, accepted: fixed 1 of 4 failing run, no passing case was run; about 25% of all\n"
         "it is the current prompt\n"
     )
     assert "#2.1 rewrite, rejected: fixed 1 of 3 failing run, broke 1 of 1 passing run\n" in third

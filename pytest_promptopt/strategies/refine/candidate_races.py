@@ -41,17 +41,21 @@ class CandidateRaces:
         base: RatePosterior,
         iteration: OpenIteration,
         worth_else: Callable[[Sequence[Candidate]], float] = lambda runners: 0.0,
+        *,
+        rival: RatePosterior | None = None,
     ) -> None:
-        """Run candidates that were made from the text of `base` against it, as far as that decides.
+        """Run candidates that were made from the text of `base`, as far as that decides.
 
+        :param rival: of the text that they have to beat; None for `base`.
         :param worth_else: what a call wins, in cases, that goes into another use of them as they are by now:
             the race is over as soon as that is more than telling them further apart wins.
         """
+        rival = rival or base
         entered = {candidate.id: self.posteriors.on_training(candidate, base) for candidate in runners}
         iteration.put(*(replace(candidate, posterior=entered[candidate.id]) for candidate in runners))
         race = Race(
             [Runner(id, posterior) for id, posterior in entered.items()],
-            base,
+            rival,
             self._search.run_order(),
             calls=self._search_budget.calls_per_case,
             sideways=iteration.escaping or iteration.phase is Phase.VALIDATION,
@@ -59,7 +63,7 @@ class CandidateRaces:
         while True:
             price = max(self._planner.price(), worth_else(iteration.newest(runners)))
             worth = race.moves(price)
-            if base is self._search.best.posterior and self._ran_incumbent(race, worth, price):
+            if rival is self._search.best.posterior and self._ran_incumbent(race, worth, price):
                 continue
             if not (moves := self._next_round(worth, iteration, price)):
                 break

@@ -157,14 +157,17 @@ class CandidateSelection:
         iteration: OpenIteration,
         payoff: Payoff,
     ) -> Candidate:
-        """Race a text against the one that it was made of; it or the leader, whichever is ahead."""
+        """Race a text that was made of `parent` against the leader; whichever is ahead.
+
+        How far it is from its parent decides nothing where that is behind.
+        """
         iteration.put(made)
         if made.verdict:
             payoff.note(0.0)
             return leader
         assert leader.posterior is not None
         assert parent.posterior is not None
-        self._races.run([made], parent.posterior, iteration)
+        self._races.run([made], parent.posterior, iteration, rival=leader.posterior)
         made = iteration[made.id]
         ahead = made.posterior is not None and made.posterior.lead(leader.posterior).mean > 0
         if ahead and not says_the_same(made):
