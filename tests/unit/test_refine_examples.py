@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_promptopt.errors import ModelError
-from pytest_promptopt.optimizer.candidates import Candidate
+from pytest_promptopt.optimizer.candidates import Candidate, OpenIteration
 from pytest_promptopt.optimizer.example_sets import (
     ROOM,
     CaseExample,
@@ -23,6 +23,7 @@ from pytest_promptopt.optimizer.example_sets import (
     standing_in,
     usable_examples,
 )
+from pytest_promptopt.optimizer.halting import Phase
 from pytest_promptopt.optimizer.label_balance import Lean
 from pytest_promptopt.optimizer.prompt_groups import PromptGroup, connected_groups
 from pytest_promptopt.optimizer.protocols import Trial
@@ -666,6 +667,45 @@ def test_what_comes_in_are_cases_that_the_text_fails(id: str) -> None:
     new = in_text(made.overlay, Leaning(suite())) - in_text(candidate.overlay, Leaning(suite()))
     assert new
     assert new <= {cases[place].id for place in (21, 23)}
+
+
+class Halves(World):
+    """A target that is right about every case under a text with "all", else about every second of a label."""
+
+    def _results(self, trial: Trial) -> tuple[CaseResult, ...]:
+        text = trial.overlay.get("route.md", "")
+        return tuple(
+            CaseResult(
+                need.record(),
+                (answering(need, f"label-{need.rule if 'all' in text or place % 4 < 2 else 'z'}"),),
+            )
+            for place, need in enumerate(self.needs)
+            if need.id in trial.cases
+        )
+
+
+@pytest.mark.parametrize("leader", ["Route all: {{ ticket }}.", "Route {{ ticket }}."])
+def test_a_text_made_of_one_that_is_behind_is_run_as_far_as_it_may_be_best(leader: str) -> None:
+    """That it may be better than the one it was made of decides nothing."""
+    world = Halves(suite())
+    group = connected_groups(world.prompts, world.cases)[0]
+    search = RefineSearch(group, world.search_context(group, SETTINGS))
+    search.start_search()
+    iteration = OpenIteration(1, Phase.TRAINING)
+    base = search.best.posterior
+    assert base is not None
+    texts = {"1.1": leader, "1.2": "Sort: {{ ticket }}.", "1.3": "Sort it: {{ ticket }}."}
+    ahead, behind, made = (
+        Candidate(id, ("route.md",), "", overlay={"route.md": text}) for id, text in texts.items()
+    )
+    iteration.put(ahead, behind, made)
+    search._races.run([ahead, behind], base, iteration)
+    best, parent = iteration["1.1"].posterior, iteration["1.2"].posterior
+    assert best is not None
+    assert parent is not None
+    search._races.run([made], parent, iteration, rival=best)
+    looked_closer = len(iteration["1.3"].results[TRAIN]) > BATCH
+    assert looked_closer is ("all" not in leader)
 
 
 def test_the_same_examples_are_not_exchanged_twice_in_the_same_way() -> None:
