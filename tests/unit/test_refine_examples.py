@@ -41,7 +41,7 @@ from pytest_promptopt.prompts.examples import (
 from pytest_promptopt.records import Answer, Call, Case, CaseResult, Failure, Outcome, Request, Split, Status
 from pytest_promptopt.results import PromptResult
 from pytest_promptopt.settings import NO_MODEL
-from pytest_promptopt.strategies.refine.example_candidates import ExampleCandidates
+from pytest_promptopt.strategies.refine.example_candidates import ExampleCandidates, Exchange
 from pytest_promptopt.strategies.refine.search import RefineSearch
 from pytest_promptopt.strategies.refine.state import ExampleTries
 from tests.refine_world import SETTINGS, FakePrompt, Need, World, answer, needs
@@ -660,8 +660,7 @@ def test_what_comes_in_are_cases_that_the_text_fails(id: str) -> None:
         for result in candidate.results[TRAIN]
     )
     candidate = replace(candidate, id=id, results={TRAIN: results})
-    found = search._example_candidates.leaning(candidate)
-    assert found is not None
+    (found,) = search._example_candidates.leaning(candidate)
     made = search._example_candidates.rebalanced("1.6", candidate, *found, 0)
     assert made is not None
     new = in_text(made.overlay, Leaning(suite())) - in_text(candidate.overlay, Leaning(suite()))
@@ -710,11 +709,24 @@ def test_a_text_made_of_one_that_is_behind_is_run_as_far_as_it_may_be_best(leade
 
 def test_the_same_examples_are_not_exchanged_twice_in_the_same_way() -> None:
     search, candidate = leaning_search(prose=shown_cases(0, 2, 4, 6, 1, 3, 5, 7))
-    found = search._example_candidates.leaning(candidate)
-    assert found is not None
+    (found,) = search._example_candidates.leaning(candidate)
     made = [search._example_candidates.rebalanced("1.2", candidate, *found, 0) for _ in range(2)]
     assert made[0] is not None
     assert made[1] is None
+
+
+def test_where_one_prompt_has_nothing_to_exchange_another_one_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    search, candidate = leaning_search(prose=shown_cases(0, 2, 4, 6, 1, 3, 5, 7))
+    ((prompt, lean),) = search._example_candidates.leaning(candidate)
+    other = FakePrompt("reply.md")
+    monkeypatch.setattr(ExampleCandidates, "leaning", lambda *_: [(other, lean), (prompt, lean)])
+    monkeypatch.setattr(
+        ExampleCandidates, "rebalanced", lambda self, id, text, which, *_: text if which is prompt else None
+    )
+    exchange = search._example_candidates.exchanged("1.2", candidate)
+    assert exchange == Exchange(candidate, prompt, lean)
 
 
 def test_examples_that_somebody_has_edited_are_not_exchanged() -> None:
@@ -722,8 +734,8 @@ def test_examples_that_somebody_has_edited_are_not_exchanged() -> None:
     whole = shown_cases(0, 2, 4, 6, 1, 3, 5, 7)
     search, candidate = leaning_search(prose=whole)
     edited = whole.replace("label-b", "{{ ticket }}", 1)
-    assert search._example_candidates.leaning(candidate) is not None
-    assert search._example_candidates.leaning(replace(candidate, overlay={"route.md": edited})) is None
+    assert list(search._example_candidates.leaning(candidate))
+    assert not list(search._example_candidates.leaning(replace(candidate, overlay={"route.md": edited})))
 
 
 def test_where_an_exchange_went_too_far_half_as_many_are_exchanged(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
 from statistics import median
@@ -41,6 +42,24 @@ ExampleSet = tuple[Form, Sequence[CaseExample]]
 
 #: The size of the first sets: what most models learn a form and a few labels from.
 FIRST_SIZE = 8
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A candidate that was made of another one by an exchange of examples.
+
+    :param lean: the answer of `prompt` that is to come less often.
+    :param halvings: how often exchanges of the same examples went too far before it.
+    """
+
+    candidate: Candidate
+    prompt: Prompt
+    lean: Lean
+    halvings: int = 0
+
+    def gone_too_far(self, prompt: Prompt, lean: Lean) -> int:
+        """How often exchanges went too far, now that its candidate gives this answer too often."""
+        return self.halvings + (prompt is self.prompt and lean.answer in self.lean.missing)
 
 
 class ExampleCandidates:
@@ -87,23 +106,33 @@ class ExampleCandidates:
             )
         return candidates
 
-    def leaning(self, candidate: Candidate) -> tuple[Prompt, Lean] | None:
-        """The prompt whose examples may make `candidate` give an answer too often, and this answer.
+    def exchanged(self, id: str, candidate: Candidate, before: Exchange | None = None) -> Exchange | None:
+        """`candidate` with other examples for a prompt that gives an answer too often.
 
-        Its own results show that. None where there is none, or where its examples may not be changed.
+        None where no prompt does, or nothing can be exchanged.
+
+        :param before: the exchange that `candidate` came of.
         """
-        if not self._search.context.settings.examples:
-            return None
+        for prompt, lean in self.leaning(candidate):
+            halvings = before.gone_too_far(prompt, lean) if before else 0
+            if (made := self.rebalanced(id, candidate, prompt, lean, halvings)) is not None:
+                return Exchange(made, prompt, lean, halvings)
+        return None
+
+    def leaning(self, candidate: Candidate) -> Iterator[tuple[Prompt, Lean]]:
+        """The prompts whose examples may make `candidate` give an answer too often, and this answer.
+
+        Its own results show that. None whose examples may not be changed.
+        """
         results = candidate.results.get(Split.TRAIN, ())
-        for prompt in self._search.group.prompts:
+        for prompt in self._search.group.prompts if self._search.context.settings.examples else ():
             text = candidate.overlay.get(prompt.name, prompt.prose)
             if not has_examples(text) or prompt.takes_no_examples or _is_edited(text):
                 continue
             pool = self._pool(prompt, self._newest(self._search.best))
             right = {example.case: example.answer for example in pool}
             if (lean := find_lean(right, results, prompt.name)) is not None:
-                return prompt, lean
-        return None
+                yield prompt, lean
 
     def rebalanced(
         self, id: str, candidate: Candidate, prompt: Prompt, lean: Lean, halvings: int

@@ -227,16 +227,14 @@ class CandidateSelection:
         same answer to most cases: each of the one before it, since where that ends is found step by step.
         """
         for begun in (leader, *(other for other in others if other.id != leader.id)):
-            newest, halvings, missing = begun, 0, frozenset[str]()
-            while self._worth_balancing(leader) and (found := self._example_candidates.leaning(newest)):
-                prompt, lean = found
-                # What was brought in comes too often now: that was too much of it.
-                halvings += lean.answer in missing
-                made = self._example_candidates.rebalanced(iteration.next_id, newest, prompt, lean, halvings)
-                if made is None:
+            newest, exchange = begun, None
+            while self._worth_balancing(leader):
+                exchange = self._example_candidates.exchanged(iteration.next_id, newest, exchange)
+                if exchange is None:
                     break
+                made = exchange.candidate
                 leader = self._follow(made, newest, leader, iteration, self._state.balancing)
-                newest, missing = iteration[made.id], frozenset(lean.missing)
+                newest = iteration[made.id]
                 if newest.verdict:
                     if not made.verdict:
                         self._note_refused([newest])
