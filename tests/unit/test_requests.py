@@ -532,8 +532,12 @@ class TestMemory:
             Example({"ticket": f"{answer} {n}"}, answer) for n, answer in enumerate(("fee", "fee", "lost"))
         ]
         long = [Example({"ticket": "a"}, f"answer {number}") for number in range(6)]
+        money = [
+            Example({"ticket": "a"}, json.dumps({"amount": number, "currency": currency}))
+            for number, currency in enumerate(("EUR", "USD", "USD"))
+        ]
         prompt = FakePrompt(prose=with_examples("Sort {{ ticket }}.", three))
-        texts = (with_examples("Sort: {{ ticket }}.", each) for each in (three, three[::-1], long, ()))
+        texts = (with_examples("Sort: {{ ticket }}.", each) for each in (three, three[::-1], long, money, ()))
         tried = [candidate(f"1.{n}", self.BEFORE, self.BEFORE, text=text) for n, text in enumerate(texts)]
         content = section("tried", request(self.BEFORE, *tried, prompt=prompt))
         told = [line for line in content.split("\n") if line.startswith("it had")]
@@ -541,6 +545,7 @@ class TestMemory:
             "it had the current examples",
             'it had 3 examples: "fee" 2, "lost" 1; the last one "fee"',
             "it had 6 examples",
+            'it had 3 examples: "currency": "USD" 2, "EUR" 1; the last one "USD"',
             "it had no examples",
         ]
         assert Try("1.1", "rewrite", False, REJECTED, examples=tuple(three)).short() == (

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from pytest_promptopt.optimizer.label_rates import json_object
 from pytest_promptopt.optimizer.proposal.quoting import MAX_SHOWN, quote_text
 from pytest_promptopt.prompts.examples import Example
-from pytest_promptopt.text import cut_middle
+from pytest_promptopt.text import cut_middle, value_text
 
 #: Answers of examples that are listed or counted, and examples that are shown, each with another answer.
 MAX_ANSWERS = 12
@@ -30,7 +31,8 @@ def lines_of_examples(shown: Sequence[Example]) -> Iterator[str]:
         # Some models repeat the last answer, or the commonest one.
         yield "their answers, in this order: " + ", ".join(_answer(each) for each in shown)
     else:
-        yield f"their answers: {_counted(shown, MAX_ANSWERS)}"
+        answers = [_answer(each) for each in shown]
+        yield f"their answers: {_counted(answers, MAX_ANSWERS)}; the last one {answers[-1]}"
     first: dict[str, Example] = {}
     for each in shown:
         if each.inputs:
@@ -49,17 +51,28 @@ def mix_of_examples(examples: Sequence[Example], current: Sequence[Example]) -> 
         return "it had no examples" if current else ""
     if tuple(examples) == tuple(current):
         return "it had the current examples"
-    # Where no two of many answers are the same, their counts tell nothing.
-    if len({each.answer for each in examples}) > FEW_ANSWERS:
-        return f"it had {len(examples)} examples"
-    return f"it had {len(examples)} examples: {_counted(examples, FEW_ANSWERS)}"
+    mixes = [mix for key in _keys(examples) if (mix := _mix(key, examples))]
+    return f"it had {len(examples)} examples" + f": {'; '.join(mixes)}" * bool(mixes)
 
 
-def _counted(examples: Sequence[Example], most: int) -> str:
-    counts = Counter(map(_answer, examples))
-    common = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
-    told = ", ".join(f"{answer} {count}" for answer, count in common[:most])
-    return f"{told}; the last one {_answer(examples[-1])}"
+def _keys(examples: Sequence[Example]) -> Iterable[str]:
+    """The keys of answers that are JSON objects; an empty one for other answers."""
+    return dict.fromkeys(key for each in examples for key in json_object(each.answer) or ("",))
+
+
+def _mix(key: str, examples: Sequence[Example]) -> str:
+    """How often each answer, or each value of a key, stands in the examples; empty where none comes again."""
+    found = [json_object(each.answer) or {"": each.answer} for each in examples]
+    values = [quote_text(cut_middle(value_text(each[key]), MAX_SHOWN)) for each in found if key in each]
+    if len(set(values)) > FEW_ANSWERS or len(set(values)) == len(values) > 1:
+        return ""
+    name = f"{quote_text(key)}: " if key else ""
+    return f"{name}{_counted(values, FEW_ANSWERS)}; the last one {values[-1]}"
+
+
+def _counted(answers: Sequence[str], most: int) -> str:
+    common = sorted(Counter(answers).items(), key=lambda each: (-each[1], each[0]))
+    return ", ".join(f"{answer} {count}" for answer, count in common[:most])
 
 
 def _answer(example: Example) -> str:
