@@ -85,6 +85,13 @@ def usable_examples(
     return tuple(example for answers in found.values() if len(answers) == 1 for example in answers.values())
 
 
+def right_answers(results: Sequence[CaseResult], prompt: str) -> Mapping[str, str]:
+    """By case the right answer of `prompt`, where it is known; also of cases that are no examples."""
+    whole = _functions_that_compare_all(results, prompt)
+    answers = {r.case.id: _answer(r, prompt, whole.get(function_of(r.case.id))) for r in results}
+    return {case: answer for case, answer in answers.items() if answer is not None}
+
+
 def standing_in(
     prose: str, results: Iterable[CaseResult], prompt: str, *, redact: Redact = keep_text
 ) -> frozenset[str]:

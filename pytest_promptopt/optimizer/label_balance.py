@@ -98,7 +98,8 @@ def rebalanced(
 ) -> tuple[Example, ...]:
     """`examples` with some of those for the answer that comes too often in exchange for missing ones.
 
-    The last one for that answer stays: then others are added. The same where nothing can be done.
+    The last one for that answer stays: then others are added, or where there is no room take the place of
+    examples for the commonest answer. The same where nothing can be done.
 
     :param others: examples to take from, those first that are to be taken first.
     :param room: how many may be added at most.
@@ -107,9 +108,9 @@ def rebalanced(
     chooser = random.Random(f"{seed}")
     waiting: dict[str, list[Example]] = defaultdict(list)
     for other in others:
-        waiting[label_parts(other.answer).get(lean.field, "")].append(other)
-    held = [place for place, one in enumerate(examples) if _has(one, lean)]
-    adding = len(held) < 2
+        waiting[_value(other, lean)].append(other)
+    held = _places_of(lean.answer, examples, lean)
+    adding = len(held) < 2 and room > 0
     # Where one of two labels always comes, half of its examples go, or there will be twice as many others.
     whole = (len(examples) - len(held)) if adding else len(examples) / 4
     count = max(1, round(whole * 2 * lean.share / 2**halvings))
@@ -118,14 +119,22 @@ def rebalanced(
         for example in _taken(waiting, lean.missing, min(room, count)):
             result.insert(chooser.randrange(len(result) + 1), example)
         return tuple(result)
-    places = chooser.sample(held, min(len(held) - 1, count))
+    if len(held) < 2:
+        others_held = Counter(_value(one, lean) for one in examples if _value(one, lean) not in lean.missing)
+        held = _places_of(max(others_held, key=others_held.__getitem__, default=""), examples, lean)
+    places = chooser.sample(held, max(0, min(len(held) - 1, count)))
     for place, example in zip(places, _taken(waiting, lean.missing, len(places)), strict=False):
         result[place] = example
     return tuple(result)
 
 
-def _has(example: Example, lean: Lean) -> bool:
-    return label_parts(example.answer).get(lean.field) == lean.answer
+def _value(example: Example, lean: Lean) -> str:
+    """What an example shows of the answer that leans."""
+    return label_parts(example.answer).get(lean.field, "")
+
+
+def _places_of(answer: str, examples: Sequence[Example], lean: Lean) -> list[int]:
+    return [place for place, one in enumerate(examples) if _value(one, lean) == answer]
 
 
 def _taken(

@@ -165,6 +165,20 @@ def test_the_last_example_of_an_answer_stays_and_others_are_added(
     assert answers(found) == {"yes": 1, "no": after}
 
 
+def test_where_there_is_no_room_the_missing_ones_take_the_place_of_the_commonest() -> None:
+    """The only example for "x" stays, though "x" comes too often; "a" is what is missing."""
+    before = examples("x", "a", *["b"] * 5, "c")
+    lean = Lean("", "x", 0.25, {"a": 6})
+    found = rebalanced(before, examples(*["a"] * 9), lean, seed=1, room=0)
+    assert answers(found) == {"x": 1, "a": 2, "b": 4, "c": 1}
+
+
+def test_nothing_changes_where_no_answer_could_give_way() -> None:
+    before = examples("x", "a", "a", "b")
+    lean = Lean("", "x", 0.25, {"a": 6})
+    assert rebalanced(before, examples(*["a"] * 9), lean, seed=1, room=0) == tuple(before)
+
+
 def test_nothing_changes_where_no_other_example_is_left() -> None:
     before = examples("yes", "yes", "no")
     assert rebalanced(before, [], Lean("", "yes", 0.5, {"no": 5}), seed=1, room=9) == tuple(before)

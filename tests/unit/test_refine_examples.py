@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_promptopt.errors import ModelError
-from pytest_promptopt.optimizer.candidates import Candidate, OpenIteration
+from pytest_promptopt.optimizer.candidates import Candidate, EvaluatedCandidate, OpenIteration
 from pytest_promptopt.optimizer.example_sets import (
     ROOM,
     CaseExample,
@@ -705,6 +705,28 @@ def test_a_text_made_of_one_that_is_behind_is_run_as_far_as_it_may_be_best(leade
     search._races.run([made], parent, iteration, rival=best)
     looked_closer = len(iteration["1.3"].results[TRAIN]) > BATCH
     assert looked_closer is ("all" not in leader)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_leans_on_the_validation_cases_only_is_exchanged_in_the_next_set(whole: bool) -> None:
+    """On some of them, those that the text before it fails were run: these prove nothing."""
+    search, _ = leaning_search(prose="Route {{ ticket }}.")
+    needs = {need.id: need for need in suite()}
+    said = {TRAIN: lambda need: f"label-{need.rule}", VALIDATION: lambda need: "label-a"}
+    results = {
+        split: tuple(
+            CaseResult(needs[id].record(), (answering(needs[id], say(needs[id])),))
+            for id in search.group.ids(split)
+        )
+        for split, say in said.items()
+    }
+    if not whole:
+        results[VALIDATION] = results[VALIDATION][1:]
+    search.best = EvaluatedCandidate("1.1", {"route.md": shown_cases(0, 2, 4, 6, 1, 3, 5, 7)}, results)
+    (first, *_) = search._example_candidates.drawn(2, 1, search.best, 2)
+    assert first.direction.endswith('so that "label-a" comes less often.') is whole
+    if whole:
+        assert not in_text(first.overlay, Leaning(suite())).intersection(search.group.ids(VALIDATION))
 
 
 def test_the_same_examples_are_not_exchanged_twice_in_the_same_way() -> None:

@@ -831,7 +831,7 @@ def test_what_was_measured_is_told_to_the_next_request() -> None:
         "#1.1 rewrite, accepted: fixed 1 of 4 failing run, no passing case was run; about 25% of all\n"
         "it is the current prompt\n"
     )
-    assert "#2.1 rewrite, rejected: fixed 1 of 3 failing run, broke 1 of 1 passing run\n" in third
+    assert "#2.1 rewrite, rejected: fixed 1 of 3 failing run, broke 1 of 1 passing run; about " in third
     tried = fourth.partition("<tried>")[2]
     assert "#3.1 rewrite, refused: It lost the variable {{ ticket }}\n" in tried
     assert "\n✓ rewrite: fixed 1 of 4 failing run" in fourth.partition("<lessons>")[2]

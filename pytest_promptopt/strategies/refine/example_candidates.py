@@ -16,6 +16,7 @@ from pytest_promptopt.optimizer.example_sets import (
     CaseExample,
     draw_example_sets,
     length_of,
+    right_answers,
     shown_by,
     sizes_up_to,
     usable_examples,
@@ -72,15 +73,20 @@ class ExampleCandidates:
     def drawn(self, number: int, position: int, incumbent: EvaluatedCandidate, count: int) -> list[Candidate]:
         """Up to `count` candidates that show training cases in the texts of `incumbent`.
 
-        Of a pipeline in that of the stage at fault; in others only where it has none that was not tried.
+        First its own, some of them exchanged, where it gives an answer too often: that may show only now
+        that it was run on further cases, or on those of validation. Then new ones: of a pipeline in that of
+        the stage at fault; in others only where it has none that was not tried.
 
         :param number: of the iteration; `position` of the first of them in it.
         """
         prompts, stage = self._search.group.prompts, self._search.state.stage
         at_fault = [prompt for prompt in prompts if prompt.name == stage]
         others = [prompt for prompt in prompts if prompt.name != stage]
+        exchange = self.exchanged(f"{number}.{position}", _as_candidate(incumbent)) if count else None
+        made = [exchange.candidate] if exchange else []
+        position, count = position + len(made), count - len(made)
         drawn = self._drawn_for(at_fault, number, position, incumbent, count)
-        return drawn or self._drawn_for(others, number, position, incumbent, count)
+        return made + (drawn or self._drawn_for(others, number, position, incumbent, count))
 
     def _drawn_for(
         self,
@@ -125,13 +131,17 @@ class ExampleCandidates:
         Its own results show that. None whose examples may not be changed.
         """
         results = candidate.results.get(Split.TRAIN, ())
+        validated = candidate.results.get(Split.VALIDATION, ())
+        if len(validated) == len(self._search.group.ids(Split.VALIDATION)):
+            # Run on some of them, it was run on those that the text before it fails: their answers lean.
+            results = (*results, *validated)
+        known = (*self._newest(self._search.best), *self._search.original.evidence(Split.VALIDATION))
         for prompt in self._search.group.prompts if self._search.context.settings.examples else ():
             text = candidate.overlay.get(prompt.name, prompt.prose)
             if not has_examples(text) or prompt.takes_no_examples or _is_edited(text):
                 continue
-            pool = self._pool(prompt, self._newest(self._search.best))
-            right = {example.case: example.answer for example in pool}
-            if (lean := find_lean(right, results, prompt.name)) is not None:
+            lean = find_lean(right_answers(known, prompt.name), results, prompt.name)
+            if lean is not None:
                 yield prompt, lean
 
     def rebalanced(
@@ -251,6 +261,10 @@ class ExampleCandidates:
             besides=self._search.original.evidence(Split.VALIDATION),
             redact=self._search.context.hooks.redact,
         )
+
+
+def _as_candidate(incumbent: EvaluatedCandidate) -> Candidate:
+    return Candidate(incumbent.id, (), "", overlay=incumbent.overlay, results=incumbent.results)
 
 
 def _is_edited(text: str) -> bool:
