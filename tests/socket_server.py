@@ -24,6 +24,7 @@ class SocketServer:
         self._tls = tls
         self._over = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
         self._address: Future[tuple[asyncio.AbstractEventLoop, int]] = Future()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="wire", daemon=True)
 
@@ -60,6 +61,7 @@ class SocketServer:
             task = asyncio.current_task()
             assert task is not None
             self._tasks.add(task)
+            self._writers.add(writer)
             try:
                 await self.serve(reader, writer)
             except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -80,3 +82,7 @@ class SocketServer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # What a client has not read yet would keep its connection open for longer than the loop runs.
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)
