@@ -45,7 +45,7 @@ class Lean:
 
 def label_parts(answer: str) -> Mapping[str, str]:
     """The parts of an answer that may be labels, folded: by key of a JSON object, else by an empty one."""
-    return {field: _folded(text) for field, text in _parts(answer).items()}
+    return {field: _folded(text) for field, text in spelled_parts(answer).items()}
 
 
 def _folded(text: str) -> str:
@@ -53,7 +53,8 @@ def _folded(text: str) -> str:
     return text.strip() if is_number(text) else fold_label(text)
 
 
-def _parts(answer: str) -> Mapping[str, str]:
+def spelled_parts(answer: str) -> Mapping[str, str]:
+    """The same as they are spelled."""
     inside = strip_wrapping(answer)[0]
     found = json_object(inside)
     texts = {"": inside} if found is None else {key: value_text(value) for key, value in found.items()}
@@ -83,7 +84,7 @@ def find_lean(right: Mapping[str, str], results: Iterable[CaseResult], prompt: s
     if not leans:
         return None
     lean = max(leans, key=lambda lean: lean.share)
-    spellings = (_parts(answer).get(lean.field, "") for answer in right.values())
+    spellings = (spelled_parts(answer).get(lean.field, "") for answer in right.values())
     return replace(lean, spelled=next(text for text in spellings if _folded(text) == lean.answer))
 
 

@@ -328,8 +328,8 @@ def describe_dominant_answers(label_tallies: Iterable[LabelTally]) -> Iterator[s
     for tally in label_tallies:
         if tally.collapsed:
             answer, count = tally.collapsed
-            name = f"{json_text(tally.field)}: " if tally.field else ""
-            yield f"{name}it answered {quote(answer)} to {count} of {tally.total}, whatever was expected"
+            said = f"it answered {quote(answer)} to {count} of {tally.total}, whatever was expected"
+            yield _by_key(tally) + said
 
 
 def describe_given_answers(label_tallies: Iterable[LabelTally]) -> Iterator[str]:
@@ -345,8 +345,11 @@ def describe_given_answers(label_tallies: Iterable[LabelTally]) -> Iterator[str]
         told = [f"{quote(answer) if answer else 'no label'} {count}" for answer, count in common[:MAX_GIVEN]]
         if more := sum(count for _, count in common[MAX_GIVEN:]):
             told.append(f"others {more}")
-        name = f"{json_text(tally.field)}: " if tally.field else ""
-        yield f"{name}it answered {', '.join(told)}"
+        yield f"{_by_key(tally)}it answered {', '.join(told)}"
+
+
+def _by_key(tally: LabelTally) -> str:
+    return f"{json_text(tally.field)}: " if tally.field else ""
 
 
 def _instead(row: Row) -> str:

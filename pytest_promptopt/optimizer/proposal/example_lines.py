@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from pytest_promptopt.optimizer.label_rates import json_object
+from pytest_promptopt.optimizer.label_balance import spelled_parts
 from pytest_promptopt.optimizer.proposal.quoting import MAX_SHOWN, quote_text
 from pytest_promptopt.prompts.examples import Example
-from pytest_promptopt.text import cut_middle, value_text
+from pytest_promptopt.text import cut_middle
 
 #: Answers of examples that are listed or counted, and examples that are shown, each with another answer.
 MAX_ANSWERS = 12
@@ -51,23 +51,25 @@ def mix_of_examples(examples: Sequence[Example], current: Sequence[Example]) -> 
         return "it had no examples" if current else ""
     if tuple(examples) == tuple(current):
         return "it had the current examples"
-    mixes = [mix for key in _keys(examples) if (mix := _mix(key, examples))]
+    parts = [spelled_parts(each.answer) for each in examples]
+    fields = dict.fromkeys(field for each in parts for field in each)
+    mixes = [
+        mix for field in fields if (mix := _mix(field, [each[field] for each in parts if field in each]))
+    ]
     return f"it had {len(examples)} examples" + f": {'; '.join(mixes)}" * bool(mixes)
 
 
-def _keys(examples: Sequence[Example]) -> Iterable[str]:
-    """The keys of answers that are JSON objects; an empty one for other answers."""
-    return dict.fromkeys(key for each in examples for key in json_object(each.answer) or ("",))
+def _mix(field: str, values: Sequence[str]) -> str:
+    """How often each value stands in the examples; empty where these are many, or none comes again.
 
-
-def _mix(key: str, examples: Sequence[Example]) -> str:
-    """How often each answer, or each value of a key, stands in the examples; empty where none comes again."""
-    found = [json_object(each.answer) or {"": each.answer} for each in examples]
-    values = [quote_text(cut_middle(value_text(each[key]), MAX_SHOWN)) for each in found if key in each]
-    if len(set(values)) > FEW_ANSWERS or len(set(values)) == len(values) > 1:
+    :param field: the key of JSON answers that they are values of; empty for whole answers.
+    """
+    different = len(set(values))
+    if different > FEW_ANSWERS or different == len(values) > 1:
         return ""
-    name = f"{quote_text(key)}: " if key else ""
-    return f"{name}{_counted(values, FEW_ANSWERS)}; the last one {values[-1]}"
+    told = [quote_text(value) for value in values]
+    name = f"{quote_text(field)}: " if field else ""
+    return f"{name}{_counted(told, FEW_ANSWERS)}; the last one {told[-1]}"
 
 
 def _counted(answers: Sequence[str], most: int) -> str:
